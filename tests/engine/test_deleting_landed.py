@@ -16,7 +16,12 @@ import pytest
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.tracing.laboratory import (
+    find_tracing_obstacle,
+    is_tracing_possible,
+    run_traced,
+)
+from batten.crashlab.tracing.system_calls import CallKind
 from batten.errors import BusyError, RefusedError
 from batten.inspect.clean import Cleaning, clean_landed
 from batten.inspect.paths.output_path import locate_output
@@ -338,6 +343,23 @@ def check_done(folder: Path, trail: Trail) -> None:
     land(folder, 16)
     run(job(folder))
     assert rows(folder) == list(range(16))
+
+
+@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+def test_a_note_that_is_there_is_made_durable_too(tmp_path: Path) -> None:
+    """Whoever wrote it may have been killed before its name was."""
+    prepare(tmp_path)
+    readers = tmp_path / "landed.batten" / "readers"
+    assert list(readers.iterdir())
+    (tmp_path / "again.py").write_text(
+        "from pathlib import Path\n"
+        "from batten.sources.landed_uses import list_uses, note_use\n"
+        "landed = Path('landed').absolute()\n"
+        "note_use(landed, list_uses(landed)[0])\n"
+    )
+    ran = run_traced([sys.executable, "again.py"], folders=[readers], working_folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert [call.path for call in ran.calls if call.kind is CallKind.SYNC] == [str(readers)]
 
 
 @pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))

@@ -47,13 +47,17 @@ def find_use(landed: Path, use: LandedUse) -> Path:
 def note_use(landed: Path, use: LandedUse) -> None:
     """Durable on return. What was only copied here has no control folder, and nobody deletes it."""
     note = find_use(landed, use)
-    if exists(note) or not is_folder(note.parent.parent):
-        return
     control = note.parent.parent
+    if not is_folder(control):
+        return
     storage = LocalStorage(control.parent)
     storage.ensure_folder(f"{control.name}/{READERS}")
     # Else a note that is durable would go with its folder, and others would delete what it keeps.
     storage.sync_names(control.name)
+    if exists(note):
+        # Whoever wrote it may have been killed before its name was durable.
+        storage.sync_names(f"{control.name}/{READERS}")
+        return
     told = {"output": _shorten(landed, use.output), "prefix": use.prefix}
     with publish_file(note, "wb") as file:
         file.write(json.dumps(told).encode(errors="surrogatepass"))
