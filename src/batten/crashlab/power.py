@@ -141,7 +141,7 @@ def find_states(
     random: Random,
     *,
     models: Iterable[Model] = MODELS,
-    by_chance: int = 2,
+    by_chance: int = 4,
 ) -> Iterator[StateAfterCut]:
     """The extreme states after each cut under each model, and some by chance; those that differ
     from an earlier one in nothing that counts are left out."""
@@ -185,7 +185,7 @@ class MetStates:
     worth nothing count as the same: throwaway files and what logs say."""
 
     def __init__(self, layout: Layout, *, with_throwaway: bool = False) -> None:
-        self._without = "" if with_throwaway else layout.staging + "/"
+        self._with_throwaway = with_throwaway
         self._met: set[tuple[frozenset[int], frozenset[tuple[bytes, bytes]]]] = set()
 
     def is_new(self, storage: MemoryStorage, committed: frozenset[int] = frozenset()) -> bool:
@@ -199,8 +199,14 @@ class MetStates:
         return frozenset(
             (_without_run(name.encode()), b"" if _is_log(name) else _digest(data))
             for name, data in storage.snapshot().items()
-            if not self._without or not name.startswith(self._without)
+            if self._with_throwaway or not _is_throwaway(name)
         )
+
+
+def _is_throwaway(name: str) -> bool:
+    """Whether it is a file that is written before it has its name, of whatever dataset: also of the
+    one that a fresh run makes."""
+    return f"{CONTROL_SUFFIX}/staging/" in name
 
 
 def _is_log(name: str) -> bool:

@@ -157,16 +157,29 @@ class VolatileTree:
         if model == "kill":
             yield self._copy()
             return
-        choices = self._ordered_choices() if model == "ordered" else _extremes(self._unsynced)
         seen: set[frozenset[tuple[str, bytes | None]]] = set()
-        for kept in choices:
+        for names, losses in self._extreme_choices(model):
+            state = _settle(names, losses)
+            identity = frozenset(state.snapshot().items())
+            if identity not in seen:
+                seen.add(identity)
+                yield state
+
+    def _extreme_choices(self, model: Model) -> Iterator[tuple[dict[str, Node], Losses]]:
+        """The names that are kept, with what is lost of their bytes. Where one change is lost or
+        kept alone, the files are all whole or all lost: two that are alone at once are left to
+        chance."""
+        kinds = _LOSSES[model]
+        if model == "ordered":
+            several, alone = self._ordered_choices(), []
+        else:
+            several, alone = [self._unsynced, []], _alone(self._unsynced)
+        for kept in several:
             names = self._names_after(kept)
-            for losses in _extreme_losses(_list_unsynced(names), _LOSSES[model]):
-                state = _settle(names, losses)
-                identity = frozenset(state.snapshot().items())
-                if identity not in seen:
-                    seen.add(identity)
-                    yield state
+            yield from ((names, losses) for losses in _extreme_losses(_list_unsynced(names), kinds))
+        for kept in alone:
+            names = self._names_after(kept)
+            yield from ((names, losses) for losses in _losses_of_all(_list_unsynced(names), kinds))
 
     def _ordered_choices(self) -> list[list[_Change]]:
         """The changes kept, for each point up to which the journal may have been written."""
@@ -231,12 +244,10 @@ def _apply(names: dict[str, Node], name: str, node: Node | None) -> None:
         names[name] = node
 
 
-def _extremes(changes: list[_Change]) -> Iterator[list[_Change]]:
-    yield list(changes)
-    yield []
-    for unit in _units(changes):
-        yield unit
-        yield [each for each in changes if each not in unit]
+def _alone(changes: list[_Change]) -> list[list[_Change]]:
+    """Each unit of these changes alone, and all others."""
+    units = _units(changes)
+    return units + [[each for each in changes if each not in unit] for unit in units]
 
 
 def _units(changes: list[_Change]) -> list[list[_Change]]:
@@ -248,10 +259,15 @@ def _units(changes: list[_Change]) -> list[list[_Change]]:
     return list(units.values())
 
 
-def _extreme_losses(files: list[File], kinds: tuple[Loss, ...]) -> Iterator[Losses]:
+def _losses_of_all(files: list[File], kinds: tuple[Loss, ...]) -> Iterator[Losses]:
     yield lambda file: file.data
     for lose in kinds:
         yield partial(_lose_of, lose, files)
+
+
+def _extreme_losses(files: list[File], kinds: tuple[Loss, ...]) -> Iterator[Losses]:
+    yield from _losses_of_all(files, kinds)
+    for lose in kinds:
         for single in files if len(files) > 1 else ():
             yield partial(_lose_of, lose, [single])
             yield partial(_lose_of, lose, [each for each in files if each is not single])
