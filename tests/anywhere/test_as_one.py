@@ -9,6 +9,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from batten.ledger.history.usage import list_marks
+from batten.model.disk.names import Layout
+from batten.storage.local.folder import LocalStorage
+
 EXIT_QUARANTINED, EXIT_INTERRUPTED = 3, 75
 NEVER, SOON = 600.0, 2.0
 ITEMS, GATE_AT = 60, 10
@@ -117,6 +121,67 @@ def test_calls_that_a_lost_machine_had_in_hand_are_counted_as_lost(machines: Any
     assert usage["kept"] == {"calls": ITEMS}
     assert 1 <= usage["lost"]["calls"] <= ITEMS
     assert usage["lost"]["at_most"] == {"calls": usage["lost"]["calls"]}
+
+
+TELLING = """
+import os, pathlib, time
+import batten
+
+def work(number):
+    batten.usage(calls=1)
+    while number >= 10 and not pathlib.Path("gate").exists():
+        time.sleep(0.01)
+    with open("done.log", "a") as log:
+        log.write(f"{number} {os.environ.get('WHO', '')}\\n")
+    return {"number": number}
+
+pipeline = batten.from_range(60).map(work).options(batch_size=10).write_parquet("out/rows")
+"""
+
+
+def count_begun(machines: Any) -> int:
+    """By the register of the one worker that there is."""
+    (path,) = set((machines.folder / "out/rows.batten/workers").glob("*-*.json"))
+    return len(json.loads(path.read_text())["begins"])
+
+
+def test_calls_of_a_worker_are_counted_if_the_run_is_killed_as_well(machines: Any) -> None:
+    (machines.folder / "job.py").write_text(TELLING)
+    begin_two(machines)
+    machines.stop_all()
+    marks = list_marks(LocalStorage(machines.folder / "out"), Layout("rows"))
+    lost = sum(marks.values()) + count_begun(machines)
+    assert show(machines)["usage"]["lost"]["calls"] == lost
+    machines.open_gate()
+    for _ in range(2):
+        assert machines.batten("run", "job.py", "--jobs", "2").returncode == 0
+        assert show(machines)["usage"]["lost"]["calls"] == lost
+    # Those that had told something before they were lost have told it.
+    assert show(machines)["usage"]["kept"] == {"calls": ITEMS}
+
+
+def test_what_a_leaving_worker_can_not_write_down_is_told_and_counted(machines: Any) -> None:
+    (machines.folder / "job.py").write_text(TELLING)
+    machines.start("first", gone_after=SOON)
+    machines.wait_until(lambda: machines.has_begun("first"))
+    runs = machines.folder / "out/rows.batten/runs"
+    of_first = set(runs.glob("*.usage"))
+    machines.start("second", "--drain-seconds", "0", gone_after=SOON)
+    machines.wait_until(lambda: len(set(runs.glob("*.usage")) - of_first) == 1)
+    (journal,) = set(runs.glob("*.usage")) - of_first
+    journal.rename(machines.folder / "aside")
+    journal.mkdir()
+    machines._running["second"].send_signal(signal.SIGTERM)
+    assert machines.end("second") == EXIT_INTERRUPTED, machines.told("second")
+    assert "could not be written down" in machines.told("second")
+    lost = count_begun(machines)
+    assert lost
+    journal.rmdir()
+    (machines.folder / "aside").rename(journal)
+    machines.wait_until(lambda: "A worker is gone" in machines.told("first"))
+    machines.open_gate()
+    assert machines.end("first") == 0, machines.told("first")
+    assert show(machines)["usage"]["lost"]["calls"] == lost
 
 
 def test_the_run_that_is_warned_leaves_the_rest_to_the_other(machines: Any) -> None:

@@ -141,15 +141,16 @@ class Driver:
                 again.make_anew(rejected, self._published)
                 self._loop(executor)
         finally:
-            self._spending.end()
+            is_noted = self._spending.end()
             executor.stop()
             crews.stop()
             for event in executor.wait(0):
                 if isinstance(event, Told) and isinstance(event.value, Portion):
                     context.executed_items += event.value.executed
             context.adopted_items = self._schedule.adopted_items
-            with suppress(Exception):
-                delete(self._storage, self._layout.in_flight(context.run))
+            if is_noted:
+                with suppress(Exception):
+                    delete(self._storage, self._layout.in_flight(context.run))
 
     def _make_schedule(self, pending: Sequence[int], slots: int, schema: bytes | None) -> None:
         context = self._context

@@ -69,15 +69,23 @@ class Spending:
             line = LostLine(end=f"{self._context.run} worker {self._lost}", calls=calls)
             self._journal.write(line)
 
-    def end(self) -> None:
-        """Before workers are stopped: what they have in hand is lost. Where that can't be written,
-        the run fails for a reason of its own."""
+    def end(self) -> bool:
+        """Before workers are stopped: what they have in hand is lost. Whether that is written down;
+        where it is not, the marks of what was in hand tell it."""
         with suppress(BattenError):
             if self._context.options.budget is not None and self._ends:
                 self._read_on()
                 self._note_silence()
-            run = self._context.run
+        run = self._context.run
+        try:
             record_lost_calls(self._storage, self._layout, run, end=run)
+        except BattenError as error:
+            self._context.progress.note(
+                f"How many calls were in hand could not be written down: {error.what} The next run "
+                "counts them."
+            )
+            return False
+        return True
 
     def take_end(self) -> None:
         """An item has ended, so it is known whether calls tell something."""

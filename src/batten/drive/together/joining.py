@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from contextlib import suppress
 from dataclasses import replace
 
 from batten.anywhere.assigning import Doing
@@ -22,6 +21,7 @@ from batten.drive.together.run_end import RunEnd, read_end
 from batten.drive.together.team_of_run import batten_version, count_calls, count_tasks
 from batten.errors import BattenError, RefusedError, StorageError
 from batten.executors.base import Died, Event, Executor, Finished, Lost, Raised, TimedOut, Told
+from batten.ledger.history.usage import name_leaving
 from batten.ledger.history.usage_journal import UsageJournal, list_journals
 from batten.model.disk.records import Segment, Unreadable, decode_record
 from batten.model.disk.runs.usage_lines import LostLine
@@ -59,6 +59,7 @@ class Joined:
         self._written_at = -float("inf")
         self._changed_at = time.monotonic()
         self._leaves_at: float | None = None
+        self._is_left_to_run = False
         self._failure: BattenError | None = None
         self._since = utc_now()
 
@@ -79,10 +80,11 @@ class Joined:
         try:
             end = self._work(executor)
         finally:
-            self._note_lost()
+            is_noted = self._note_lost()
             executor.stop()
             self._crews.stop()
-            self._meeting.delete_register(self._name, self._version)
+            if is_noted:
+                self._meeting.delete_register(self._name, self._version)
         if end is None:
             # Also where the run has let go of one that leaves, or is gone meanwhile.
             self._raise_end()
@@ -155,10 +157,13 @@ class Joined:
                 # Some of it may have been given before the run knew that this one leaves.
                 self._give_back_waiting()
             begun = self._doing.begin(utc_now())
+            for number, text in begun:
+                self._tasks[number] = self._read_task(text)
             if (begun or self._is_due) and not self._write():
                 return None
-            for number, text in begun:
-                self._submit(executor, number, text)
+            for number, _ in begun:
+                self._crews.begin()
+                executor.submit(number, self._tasks[number])
             if self._leaves_at is not None and self._has_left(executor):
                 return None
             self._take(executor)
@@ -178,18 +183,15 @@ class Joined:
         self._context.sharing.machines = board.machines
         return board
 
-    def _submit(self, executor: Executor, number: int, text: str) -> None:
+    def _read_task(self, text: str) -> Prepare:
         try:
-            task = decode_task(text, decode_schema(self._board.schema))
+            return decode_task(text, decode_schema(self._board.schema))
         except UnclearError as error:
             raise StorageError(
                 f"What the run asks for can't be understood: {error}.",
                 safe="The run goes on without this worker.",
                 next="See whether the same batten is installed on both machines.",
             ) from error
-        self._tasks[number] = task
-        self._crews.begin()
-        executor.submit(number, task)
 
     def _take(self, executor: Executor) -> None:
         poll = self._meeting.poll_seconds
@@ -243,7 +245,7 @@ class Joined:
 
     def _give_back_waiting(self) -> None:
         for number, text in self._doing.give_back():
-            self._tasks[number] = decode_task(text, decode_schema(self._board.schema))
+            self._tasks[number] = self._read_task(text)
             self._give_back(number)
 
     def _has_left(self, executor: Executor) -> bool:
@@ -251,22 +253,34 @@ class Joined:
         doing, leaves_at = self._doing, self._leaves_at or 0.0
         now = time.monotonic()
         if doing.in_hand and now > leaves_at:
-            self._note_lost()
+            if not self._note_lost():
+                return True
             executor.stop()
             for number in list(doing.begins):
                 self._give_back(number)
         return not doing.in_hand and (doing.is_idle or now > leaves_at + HEARD_SECONDS)
 
-    def _note_lost(self) -> None:
-        """What is in hand is cut off: whether it was paid is not known. The run counts only what is
-        lost with a worker that gives no sign."""
-        context = self._context
-        tasks = [self._tasks[number] for number in self._doing.begins if number in self._tasks]
-        calls = sum(count_calls(context.pipeline, task.stop - task.start) for task in tasks)
-        with suppress(BattenError):
-            if calls and list_journals(context.storage, context.layout):
+    def _note_lost(self) -> bool:
+        """What is in hand is cut off: whether it was paid is not known. Where that can't be written
+        down, the register stays, by which the run, or the next one, counts it. Whether it was."""
+        context, calls = self._context, sum(map(self._count_calls, self._doing.begins))
+        if not calls or self._is_left_to_run:
+            return not self._is_left_to_run
+        try:
+            if list_journals(context.storage, context.layout):
                 journal = UsageJournal(context.storage, context.layout, context.run)
-                journal.write(LostLine(end=f"{context.run} left", calls=calls))
+                journal.write(LostLine(end=name_leaving(self._name), calls=calls))
+        except BattenError as error:
+            context.progress.note(
+                f"{count_of(calls, 'call')} in hand when this worker left could not be written "
+                f"down: {error.what} The run counts them when it has missed this worker."
+            )
+            self._is_left_to_run = True
+        return not self._is_left_to_run
+
+    def _count_calls(self, number: int) -> int:
+        task = self._tasks[number]
+        return count_calls(self._context.pipeline, task.stop - task.start)
 
     def _raise_end(self) -> None:
         if self._failure is not None:
@@ -290,7 +304,10 @@ class Joined:
             slots=doing.slots,
             beat=self._beat,
             is_leaving=doing.is_leaving,
-            begins=[BegunTask(task=task, since=since) for task, since in doing.begins.items()],
+            begins=[
+                BegunTask(task=task, since=since, calls=self._count_calls(task))
+                for task, since in doing.begins.items()
+            ],
             events=doing.events,
         )
         version = self._meeting.write_register(register, self._version)

@@ -20,7 +20,9 @@ from batten.ledger.history.usage_journal import (
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import Layout, is_in_flight
 from batten.model.disk.outcomes import find_places
+from batten.model.disk.records import Unreadable, decode_record
 from batten.model.disk.runs.usage_lines import NO_ITEM, Amount, LostLine, UseLine, total
+from batten.model.disk.runs.workers import BOARD, Register
 from batten.model.disk.staged_names import StagedChunk, StagedFile, find_staged
 from batten.model.rules.usage import Standing, Usage, UsageTally, read_recorded
 from batten.model.words import Outcome
@@ -64,9 +66,10 @@ def tally_usage(storage: Store, layout: Layout, *, is_running: bool, but: str = 
         tally.take(line)
     ended = list_marks(storage, layout)
     last = find_last_run_name(storage, layout) if is_running else ""
-    for run, calls in ended.items():
-        if run not in (but, last) and not tally.has_end(run):
-            tally.lose(run, calls)
+    left = {} if is_running else list_left(storage, layout, but=but)
+    for end, calls in (ended | left).items():
+        if end not in (but, last) and not tally.has_end(end):
+            tally.lose(end, calls)
     return tally
 
 
@@ -88,6 +91,36 @@ def list_marks(storage: Store, layout: Layout) -> dict[str, int]:
     return found
 
 
+def name_leaving(worker: str) -> str:
+    """The end of a worker on another machine, in the accounts: it is one end, whoever tells it."""
+    return f"{worker} left"
+
+
+def list_left(storage: Store, layout: Layout, *, but: str) -> dict[str, int]:
+    """How many calls workers of other machines may have had in hand, by their ends, whose registers
+    are still there though their runs are not; those of the run `but` may live. A dataset beside
+    this one has runs of its own. Of a register that can't be read nobody knows, so one counts."""
+    found: dict[str, int] = {}
+    registers = list(storage.list_names(layout.workers))
+    if not registers:
+        return found
+    logs = set(map(last_piece, storage.list_names(layout.runs)))
+    for piece in registers:
+        worker, dot, suffix = last_piece(piece).rpartition(".")
+        if not dot or suffix != "json" or worker == BOARD:
+            continue
+        try:
+            register = decode_record(Register, storage.read(f"{layout.workers}/{worker}.json"))
+        except FileNotFoundError:
+            continue
+        except (StorageError, Unreadable):
+            found[name_leaving(worker)] = 1
+            continue
+        if register.run != but and last_piece(layout.run_log(register.run)) in logs:
+            found[name_leaving(worker)] = sum(begun.calls for begun in register.begins)
+    return {end: calls for end, calls in found.items() if calls}
+
+
 def _count_marks(storage: Store, name: str) -> int:
     from batten.executors.marks import count_in_flight, count_slots
 
@@ -101,15 +134,17 @@ def _count_marks(storage: Store, name: str) -> int:
 
 
 def record_lost_calls(storage: Store, layout: Layout, run: str, *, end: str = "") -> None:
-    """Write down how many calls were in hand when runs ended, before their marks go; only for the
-    run `end`, if it is said. If no call has told anything, there are no accounts to be kept. May be
-    repeated."""
+    """Write down how many calls were in hand when runs ended, and when their workers on other
+    machines did, before marks and registers go; only for the run `end`, if it is said. If no call
+    has told anything, there are no accounts to be kept. May be repeated."""
     if not list_journals(storage, layout):
         return
     journal = UsageJournal(storage, layout, run)
     for ended, calls in list_marks(storage, layout).items():
         if calls and (ended == end if end else ended != run):
             journal.write(LostLine(end=ended, calls=calls))
+    for left, calls in list_left(storage, layout, but=run).items() if not end else ():
+        journal.write(LostLine(end=left, calls=calls))
 
 
 def carry_usage(storage: Store, layout: Layout, into: Layout, run: str) -> None:

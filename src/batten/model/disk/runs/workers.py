@@ -86,10 +86,12 @@ class ToldEvent:
 
 @value_class
 class BegunTask:
-    """A task that the worker has begun, and when by its own clock: for people."""
+    """A task that the worker has begun, and when by its own clock: for people. It may have so many
+    `calls` in hand, which are lost with the worker."""
 
     task: Sequence
     since: Name
+    calls: Annotated[int, Number(1, TASKS_MAX)] = 1
 
 
 @value_class
