@@ -1,8 +1,9 @@
 """Finalize: of the whole published dataset a second one is made, and put in place in one step.
 
-It is made whole in `final.batten/fresh/`; `storage.replacement` puts it in place, also the first
-time. Its items are its rows, and its fingerprint says what it was made of and by what: while that
-is the same, there is nothing to do.
+It is made whole in `final.batten/fresh/`; `ledger.replacement` puts it in place, also the first
+time. In a store each attempt is a generation of its own, and one write of the pointer puts it in
+place (decision 0145). Its items are its rows, and its fingerprint says what it was made of and by
+what: while that is the same, there is nothing to do.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from batten.errors import BattenError, RefusedError
 from batten.finalize.second_dataset import FinalDataset
@@ -18,23 +18,23 @@ from batten.fingerprint.descriptions import combine
 from batten.fingerprint.functions import describe_function
 from batten.fingerprint.secret import Secret
 from batten.jobs.finalizer import Finalizer
-from batten.jobs.loading.job_folder import show_path
 from batten.ledger.contents import digest_contents, find_contents
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.secrecy import take_out
-from batten.ledger.generations import find_current
+from batten.ledger.generations import claim, enter, find_current, give_up, succeed, sweep
 from batten.ledger.guarded import taken_over
 from batten.ledger.judge import Judgement
 from batten.ledger.replacement import replace_dataset, roll_forward
 from batten.model.disk.fingerprints import FINALIZED_FROM as MADE_OF
-from batten.model.disk.names import Layout
+from batten.model.disk.names import FIRST_GENERATION, Layout
 from batten.model.disk.records import Completion
-from batten.model.words import RunStatus
+from batten.model.words import RunStatus, State
 from batten.optional import ensure_optional
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import observe_free, refuse_damaged
 from batten.run.report import Finalized, Report
+from batten.storage.addresses import STORES
 from batten.storage.base import Store
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locking.upkeep import delete_orphans, take_lock
@@ -52,6 +52,10 @@ def check_finalizers(finalizers: Sequence[Finalizer]) -> None:
             Secret(name)()
         if finalizer.form != "arrow":
             ensure_optional(finalizer.form, f".finalize({finalizer.name})")
+        if finalizer.store is not None:
+            finalizer.store.open()
+            if finalizer.store.scheme in STORES:
+                ensure_optional("obstore", finalizer.shown, package='"batten[objects]"')
 
 
 def finalize_all(context: Context, report: Report) -> Report:
@@ -83,7 +87,7 @@ def _find_first(context: Context) -> Context:
 
 
 def _finalize(context: Context, finalizer: Finalizer, report: Report) -> Finalized:
-    path = show_path(finalizer.output)
+    path = finalizer.shown
     if report.status == RunStatus.LIMITED:
         return Finalized(path=path, status=RunStatus.LIMITED, rows=0)
     accounts = report.accounts
@@ -99,8 +103,7 @@ def _finalize(context: Context, finalizer: Finalizer, report: Report) -> Finaliz
 
 
 def _aim(context: Context, finalizer: Finalizer, path: str) -> FinalDataset:
-    output = finalizer.output
-    storage, made_of = _choose_place(context, output)
+    storage, layout, made_of = _choose_place(context, finalizer)
     contents = find_contents(context.storage, context.layout)
     if contents is None:
         raise taken_over(context.storage, context.layout.config)
@@ -117,7 +120,7 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> FinalDataset:
         context=replace(
             context,
             storage=storage,
-            layout=Layout(output.name),
+            layout=layout,
             path=path,
         ),
         fingerprint=combine(parts | described.parts, described.places),
@@ -127,15 +130,21 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> FinalDataset:
     )
 
 
-def _choose_place(context: Context, output: Path) -> tuple[Store, str]:
-    """The folder of the second dataset, and how the first is found from there."""
+def _choose_place(context: Context, finalizer: Finalizer) -> tuple[Store, Layout, str]:
+    """Where the second dataset lies, and how the first is found from there."""
+    output = finalizer.output
+    layout = Layout(output.name)
+    if finalizer.store is not None:
+        storage = finalizer.store.open()
+        layout = replace(layout, is_shared=storage.folder is None)
+        return storage, find_current(storage, layout), context.place
     if context.storage.folder is None:
-        return LocalStorage(output.parent), context.path
+        return LocalStorage(output.parent), layout, context.place
     first = context.pipeline.output
     folder = first.parent if first is not None else output.parent
     is_beside = os.path.abspath(output.parent) == os.path.abspath(folder)
     made_of = os.path.relpath(folder / context.layout.output, output.parent)
-    return context.storage if is_beside else LocalStorage(output.parent), made_of
+    return context.storage if is_beside else LocalStorage(output.parent), layout, made_of
 
 
 def _refuse_overtaken(context: Context, target: FinalDataset) -> None:
@@ -157,18 +166,27 @@ def _look(target: FinalDataset) -> tuple[Observation, Judgement]:
     """What is there. Raises if it is damaged, or belongs to another."""
     context = target.context
     observation, judgement = observe_free(context)
-    if not context.options.is_fresh:
-        refuse_damaged(context, observation, judgement)
     config = observation.config
+    if not context.options.is_fresh or _is_of_another(context, observation, judgement):
+        refuse_damaged(context, observation, judgement)
     found = config.fingerprint.parts.get(MADE_OF) if config is not None else target.made_of
     if found != target.made_of:
         was = f"finalized from {found}" if found is not None else "not made by finalize"
         raise RefusedError(
             f"{context.path} is another dataset, {was}, and would be replaced.",
             safe=f"Nothing was changed; {target.made_of} is complete.",
-            next="Finalize into another folder.",
+            next="Finalize into another place.",
         )
     return observation, judgement
+
+
+def _is_of_another(context: Context, observation: Observation, judgement: Judgement) -> bool:
+    """Whether parts lie in a store where no finalize step puts any. Nothing is set aside there, so
+    they would be deleted."""
+    if context.storage.folder is not None:
+        return False
+    is_first = context.layout.generation == FIRST_GENERATION and observation.config is None
+    return judgement.verdict.state is State.UNKNOWN or (is_first and bool(observation.parts))
 
 
 def _find_up_to_date(
@@ -184,6 +202,8 @@ def _find_up_to_date(
 
 def _bring_up_to_date(context: Context, target: FinalDataset) -> Finalized:
     inner = target.context
+    if inner.storage.folder is None:
+        return _bring_up_to_date_in_store(context, target)
     storage, layout = inner.folder, inner.layout
     if storage.find(layout.control) is None:
         _look(target)
@@ -205,4 +225,29 @@ def _bring_up_to_date(context: Context, target: FinalDataset) -> Finalized:
         _refuse_overtaken(context, target)
         storage.ensure_folder(layout.staging)
         replace_dataset(storage, layout, run=context.run, time=utc_now())
+        return Finalized(path=inner.path, status=RunStatus.COMPLETE, rows=rows)
+
+
+def _bring_up_to_date_in_store(context: Context, target: FinalDataset) -> Finalized:
+    """What the function returns may be another each time, so no attempt goes on with parts of
+    another one: a killed one is given up (decision 0145)."""
+    inner = target.context
+    storage = inner.storage
+    _look(target)
+    with take_lock(storage, inner.layout, inner.path):
+        inner.layout = enter(storage, inner.layout, is_fresh=True)
+        rows = _find_up_to_date(target, *_look(target))
+        if rows is not None:
+            give_up(storage, inner.layout)
+            return Finalized(path=inner.path, status=RunStatus.NOTHING_TO_DO, rows=rows)
+        from batten.finalize.making import make_second
+
+        name = f"{context.run}-{os.urandom(4).hex()}"
+        claimed = claim(storage, inner.layout, name=name)
+        inner.layout = replace(inner.layout, next=name)
+        rows = make_second(context, target)
+        _refuse_overtaken(context, target)
+        succeed(storage, inner.layout, claimed)
+        inner.layout = inner.layout.fresh
+        sweep(storage, inner.layout)
         return Finalized(path=inner.path, status=RunStatus.COMPLETE, rows=rows)

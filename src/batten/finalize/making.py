@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from batten.deliver.guarded_publisher import GuardedPublisher
 from batten.deliver.publisher import Publisher
 from batten.errors import BattenError, FailedRunError, InterruptedRunError
 from batten.finalize.rows import cut_tables, open_stream
 from batten.finalize.second_dataset import FinalDataset
+from batten.ledger.contents import find_contents, list_versions
 from batten.ledger.files.parts import Parts, parts_of
 from batten.ledger.files.schema_file import encode_schema
+from batten.ledger.guarded import carry_out, taken_over
 from batten.model.disk.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.disk.items.key_digests import describe_ordinals
 from batten.model.disk.outcomes import encode_outcomes
@@ -26,15 +30,23 @@ from batten.model.disk.records import (
     Segment,
     encode_record,
 )
+from batten.model.rules.guards import (
+    BEGINNING,
+    COMPLETING,
+    PINNING,
+    PLANNING,
+    GuardedStep,
+    Thing,
+)
 from batten.model.words import Outcome, RunStatus
 from batten.optional import import_optional
-from batten.run.clock import utc_now
+from batten.run.clock import utc_now, utc_now_exact
 from batten.run.context import Context
 from batten.run.found.found_dataset import observe_free, refuse_damaged
 from batten.run.identity import keep_parameters
 from batten.run.telling.run_log import RunLogWriter
 from batten.sinks.parquet import encode_part
-from batten.storage.changing.publishing import create
+from batten.storage.changing.publishing import create, make_folders, put_aside
 from batten.work.tasks import Sealed
 
 if TYPE_CHECKING:
@@ -42,45 +54,45 @@ if TYPE_CHECKING:
 
 
 def make_second(first: Context, target: FinalDataset) -> int:
-    """Make it in `fresh/` of the place where it will be; gives the number of its rows."""
-    return _DatasetMaking(first, target).make()
+    """Make it beside the place where it will be; gives the number of its rows."""
+    with ExitStack() as stack:
+        return _DatasetMaking(first, target, stack).make()
 
 
 class _DatasetMaking:
-    def __init__(self, first: Context, target: FinalDataset) -> None:
+    def __init__(self, first: Context, target: FinalDataset, stack: ExitStack) -> None:
         self._first = first
         self._target = target
-        self._storage = target.context.folder
+        self._stack = stack
+        self._storage = target.context.storage
         self._layout = target.context.layout.fresh
         self._sizes: list[int] = []
 
     def make(self) -> int:
         """Its rows."""
         storage, layout = self._storage, self._layout
-        for folder in (layout.data, layout.control, layout.plan, layout.commits):
-            storage.ensure_folder(folder)
-        for folder in (layout.staging, layout.staged, layout.runs):
-            storage.ensure_folder(folder)
+        make_folders(storage, (layout.data, layout.control, layout.plan, layout.commits))
+        make_folders(storage, (layout.staging, layout.staged, layout.runs))
         log = RunLogWriter(storage, layout, self._first.run)
         log.start(jobs=1, command=self._first.options.next_command)
-        self._create(layout.config, encode_record(self._config()))
+        self._create(BEGINNING, layout.config, encode_record(self._config()))
         with self._first.timed("finalize rows"):
             schema, rows = self._publish_rows()
-        self._create(layout.schema, encode_schema(schema))
-        self._create(layout.segment(0), encode_record(self._segment(rows)))
+        self._create(PINNING, layout.schema, encode_schema(schema))
+        planning = [step for step in PLANNING if step.thing is Thing.SEGMENT]
+        self._create(planning, layout.segment(0), encode_record(self._segment(rows)))
         log.write(
             "stop", status=RunStatus.COMPLETE, rows=rows, seconds=self._first.rounded_seconds()
         )
-        self._create(layout.complete, encode_record(self._completion(rows)))
+        versions = list_versions(storage, layout).in_order() if layout.is_shared else ()
+        name = layout.complete_of(1, versions)
+        self._create(COMPLETING, name, encode_record(self._completion(rows)))
+        if layout.is_shared and find_contents(storage, layout) is None:
+            raise taken_over(storage, layout.data)
         return rows
 
     def _publish_rows(self) -> tuple[pa.Schema, int]:
-        publisher = Publisher(
-            self._storage,
-            self._layout,
-            run=self._first.run,
-            tried=frozenset(),
-        )
+        publisher = self._make_publisher()
         with self._blaming():
             stream = open_stream(self._target.finalizer.function(self._hand_over()))
         tables = cut_tables(stream, self._target.part_rows)
@@ -93,6 +105,12 @@ class _DatasetMaking:
             publisher.publish([self._stage(table, rows)], ())
             rows += table.num_rows
             self._stop_if_asked()
+
+    def _make_publisher(self) -> Publisher | GuardedPublisher:
+        storage, layout, run = self._storage, self._layout, self._first.run
+        if storage.folder is None:
+            return GuardedPublisher(storage, layout, run=run, versions={})
+        return Publisher(storage.folder, layout, run=run, tried=frozenset())
 
     def _hand_over(self) -> Any:
         parts = self._read_first()
@@ -110,9 +128,13 @@ class _DatasetMaking:
         return parts_of(first.storage, first.layout, first.path, observation)
 
     def _connect(self) -> Any:
-        """What does not fit into memory lies where the next attempt clears it away."""
+        """What does not fit into memory lies where the next attempt clears it away; beside a store,
+        among the temporary files of this machine."""
         duckdb = import_optional("duckdb", f".finalize({self._target.finalizer.name})")
-        spill = os.path.join(self._storage.place, self._layout.staging, "spill")
+        if self._storage.local is not None:
+            spill = os.path.join(self._storage.place, self._layout.staging, "spill")
+        else:
+            spill = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="batten-spill-"))
         return duckdb.connect(config={"temp_directory": spill})
 
     def _stage(self, table: pa.Table, first_row: int) -> Sealed:
@@ -129,7 +151,10 @@ class _DatasetMaking:
             data = memoryview(encode_part(table, description))
         digest = hashlib.sha256(data).hexdigest()
         name = self._layout.staged_file(batch, "sealed", digest)
-        self._storage.stage(name, data, is_synced=True)
+        if self._storage.folder is not None:
+            self._storage.folder.stage(name, data, is_synced=True)
+        else:
+            put_aside(self._storage, self._layout.staging, name, data, is_synced=False)
         self._sizes.append(len(data))
         return Sealed(
             **fields_of(description),
@@ -148,7 +173,7 @@ class _DatasetMaking:
             sink="parquet",
             parameters=keep_parameters(self._first.options.parameters),
             next=self._first.options.next_command,
-            created=utc_now(),
+            created=utc_now_exact() if self._layout.is_shared else utc_now(),
             earlier_fingerprints=[],
             job=self._target.context.call,
         )
@@ -183,8 +208,12 @@ class _DatasetMaking:
             time=utc_now(),
         )
 
-    def _create(self, name: str, data: bytes) -> None:
-        create(self._storage, self._layout.staging, name, data)
+    def _create(self, steps: Sequence[GuardedStep], name: str, data: bytes) -> None:
+        if self._storage.folder is not None:
+            create(self._storage, self._layout.staging, name, data)
+            return
+        for step in steps:
+            carry_out(self._storage, step, name, data)
 
     def _stop_if_asked(self) -> None:
         signal = self._first.signals.received

@@ -171,7 +171,7 @@ class Definition:
             os.path.realpath(sink.identify()) for sink in self.sinks if sink.takes is Takes.ITEMS
         }
         others = [path for path in made if os.path.realpath(path) not in trees]
-        return [*others, *(each.output for each in self.finalizers)]
+        return [*others, *(each.output for each in self.finalizers if each.store is None)]
 
 
 def keep_apart(source: Source, made: Sequence[Path], places: Sequence[Path] = ()) -> Source:

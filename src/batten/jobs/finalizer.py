@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from batten.errors import UsageError
+from batten.jobs.loading.job_folder import show_path
 from batten.model.annotations import signature_of
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.value_class import value_class
+from batten.storage.addresses import local_path
+from batten.storage.plugin import StoreAddress, find_store
 
 Form = Literal["arrow", "polars", "duckdb"]
 
@@ -26,12 +29,24 @@ FORMS: dict[str, Form] = {
 
 @value_class
 class Finalizer:
-    """`function` makes the second dataset at `output` of the first, which it is given as `form`."""
+    """`function` makes the second dataset at `output` of the first, which it is given as `form`.
+    `store` is where that lies, if it is no local path."""
 
     function: Callable[..., Any] = field(repr=False)
     output: Path
     form: Form
     version: str | None = None
+    store: StoreAddress | None = None
+
+    @property
+    def place(self) -> Path | str:
+        """Its path, or its address."""
+        return self.output if self.store is None else self.store.shown
+
+    @property
+    def shown(self) -> str:
+        """For messages."""
+        return show_path(self.place)
 
     @property
     def name(self) -> str:
@@ -41,36 +56,48 @@ class Finalizer:
 
 def make_finalizer(
     function: Any,
-    output: Path,
+    into: str | os.PathLike[str],
+    folder: Path,
     *,
     version: str | None,
-    others: Sequence[Path],
+    others: Sequence[Path | str],
 ) -> Finalizer:
-    """Raises `UsageError` if the function can't be called with a dataset, or the output would
-    lie in one of the `others`, the pipeline's other outputs, or around it."""
+    """A relative path is relative to the `folder`. Raises `UsageError` if the function can't be
+    called with a dataset, or the output would lie in one of the `others`, the paths and addresses
+    of the pipeline's other outputs, or around it."""
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise UsageError(
             f".finalize() takes a plain function, not {function!r}.",
             safe="Nothing was read or written.",
             next="Give the function itself: .finalize(deduplicate, into=…).",
         )
-    _check_place(output, others)
-    return Finalizer(function=function, output=output, form=_form_of(function), version=version)
+    written = os.fsdecode(into)
+    store = find_store(written, folder) if "://" in written else None
+    output = Path("/", store.name) if store is not None else folder / local_path(into)
+    made = Finalizer(
+        function=function, output=output, form=_form_of(function), version=version, store=store
+    )
+    _check_place(made.place, others)
+    return made
 
 
-def _check_place(output: Path, others: Sequence[Path]) -> None:
-    own = os.path.abspath(output)
+def _check_place(place: Path | str, others: Sequence[Path | str]) -> None:
+    own = _name_exactly(place)
     for other in others:
-        there = os.path.abspath(other)
+        there = _name_exactly(other)
         for inner, outer in ((own, there), (there, own)):
             for folder in (outer, outer + CONTROL_SUFFIX):
-                if os.path.commonpath([inner, folder]) == folder:
+                if inner == folder or inner.startswith(os.path.join(folder, "")):
                     raise UsageError(
-                        f"into={str(output)!r} and the output {str(other)!r} would lie in one "
+                        f"into={str(place)!r} and the output {str(other)!r} would lie in one "
                         "another.",
                         safe="Nothing was read or written.",
                         next='Name a folder of its own: .finalize(…, into="final/").',
                     )
+
+
+def _name_exactly(place: Path | str) -> str:
+    return place if isinstance(place, str) else os.path.abspath(place)
 
 
 def _form_of(function: Any) -> Form:

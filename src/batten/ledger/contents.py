@@ -41,7 +41,7 @@ class ClosedDataset:
 
 def find_contents(storage: Store, layout: Layout) -> ClosedDataset | None:
     """None where the accounts are not closed. Raises `StorageError` and `Unreadable`."""
-    versions = _list_versions(storage, layout) if layout.is_shared else None
+    versions = list_versions(storage, layout) if layout.is_shared else None
     segments = _count_segments(storage, layout) if layout.is_shared else 0
     name = layout.complete_of(segments, versions.in_order() if versions else ())
     try:
@@ -98,7 +98,8 @@ def _load(storage: Store, name: str, path: str, data: bytes | None = None) -> Pu
         ) from error
 
 
-def _list_versions(storage: Store, layout: Layout) -> PartVersions:
+def list_versions(storage: Store, layout: Layout) -> PartVersions:
+    """Those of the parts that are there, in a store."""
     _, versions = list_parts(
         (batch, entry.size, entry.version)
         for entry in storage.list(layout.data)

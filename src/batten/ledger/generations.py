@@ -120,6 +120,18 @@ def succeed(storage: Store, layout: Layout, seen: SeenGenerations) -> None:
     _put(storage, layout, seen, now)
 
 
+def give_up(storage: Store, layout: Layout) -> None:
+    """What is claimed to take the place of the current generation shall not. Raises `BusyError` as
+    `claim` does."""
+    seen = load_generations(storage, layout)
+    before = seen.generations
+    if (before.current, before.next) != (layout.generation, layout.next):
+        raise taken_over(storage, layout.current)
+    if before.next:
+        _put(storage, layout, seen, replace(before, next="", is_swept=False))
+        sweep(storage, layout)
+
+
 def sweep(storage: Store, layout: Layout, *, is_dry_run: bool = False) -> list[LeftGeneration]:
     """Delete all generations that are neither read nor made. It may be killed, and repeated."""
     there = [

@@ -24,7 +24,6 @@ from batten.jobs.bounds import check_choice, read_memory_max, read_metrics_path
 from batten.jobs.loading.in_fresh_workers import JobFile, refuse_while_loading
 from batten.jobs.step import check_count
 from batten.pipeline.steps import Steps
-from batten.storage.addresses import local_path
 from batten.storage.machine import count_processors
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class Pipeline(Steps):
             function: Takes and returns a `pyarrow.Table`. If its argument is annotated as a Polars
                 `LazyFrame` or a DuckDB `DuckDBPyRelation`, it gets that, which need not fit into
                 memory.
-            into: The folder of the second dataset.
+            into: The folder of the second dataset; or an address, `s3://bucket/prefix/counts`.
             version: Stands for values of the function that can't be compared, as for `map`.
 
         Returns:
@@ -90,12 +89,11 @@ class Pipeline(Steps):
                 safe="Nothing was read or written.",
                 next="Put it after .write_parquet().",
             )
-        others = [self.output, *(each.output for each in self.finalizers)]
+        first = self.output if self.store is None else self.store.shown
+        others = [first, *(each.place for each in self.finalizers)]
         from batten.jobs.finalizer import make_finalizer
 
-        made = make_finalizer(
-            function, self.folder / local_path(into), version=version, others=others
-        )
+        made = make_finalizer(function, into, self.folder, version=version, others=others)
         return replace(self, finalizers=(*self.finalizers, made))
 
     def options(

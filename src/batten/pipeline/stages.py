@@ -25,7 +25,7 @@ def list_stages(definition: Definition) -> Iterator[tuple[str, str]]:
     for sink in definition.sinks:
         yield sink.kind, redact(sink.describe(definition.folder))
     for finalizer in definition.finalizers:
-        yield "finalize", f"{finalizer.name} → {show_path(finalizer.output)}"
+        yield "finalize", f"{finalizer.name} → {redact(finalizer.shown)}"
 
 
 def show_stages(definition: Definition) -> str:

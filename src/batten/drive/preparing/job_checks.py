@@ -66,7 +66,10 @@ def check_job(pipeline: Definition, options: RunOptions) -> Path:
             next='End it with a sink: .write_parquet("features/").',
         )
     pipeline.refuse_double()
-    finalized = [each.output for each in pipeline.finalizers]
+    finalized = [each.output for each in pipeline.finalizers if each.store is None]
+    for finalizer in pipeline.finalizers:
+        if finalizer.store is not None:
+            _keep_apart(pipeline.source, finalizer.store.shown)
     trees = _find_trees(pipeline)
     own = [pipeline.output] if pipeline.store is None else []
     for output in (*own, *finalized):

@@ -65,6 +65,8 @@ def _locate(place: Place, written: str) -> Place:
     """What is written leads there from the folder of the output, or is an address."""
     if find_scheme(written):
         return locate_output(written)
+    if place.storage.local is None and os.path.isabs(written):
+        return locate_output(written)
     path = os.path.normpath(os.path.join(os.path.dirname(find_path(place)), written))
     folder, name = os.path.split(path)
     storage, shown = LocalStorage(folder), place.show(written)
@@ -115,7 +117,8 @@ def _compare_first(place: Place, config: Config, own: Completion) -> Behind | No
     if first is None:
         return Behind(reason=f"{made} since and is not complete")
     # Machines that write to a store have clocks of their own.
-    if not layout.is_shared and first.completion.time < own.time:
+    is_shared = layout.is_shared or place.layout.is_shared
+    if not is_shared and first.completion.time < own.time:
         return None
     data = digest_contents(storage, layout, first, shown)
     return None if data == config.fingerprint.parts.get("data") else Behind(reason=made)

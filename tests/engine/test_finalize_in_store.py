@@ -1,0 +1,349 @@
+"""A second dataset in a store: killed, unanswered, overtaken, anywhere.
+
+At any moment a reader finds none, or all rows of one attempt. Each row says which made it, so rows
+of two attempts are told apart. In the end nothing is left of the others.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import batten
+from batten.crashlab.promises import read_parts
+from batten.drive.run import run_on
+from batten.errors import BusyError, InconsistentError, RefusedError
+from batten.finalize import finalize
+from batten.jobs.finalizer import Finalizer
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.generations import find_current, load_generations, sweep
+from batten.ledger.judge import judge
+from batten.model.disk.names import Layout
+from batten.model.value_class import value_class
+from batten.model.words import RunStatus, State
+from batten.run.run_options import RunOptions
+from batten.storage.plugin import StoreAddress
+from batten.storage.twin.fates import DEATHS, Fate
+from batten.storage.twin.objects import ChangeRequest, ObjectServer, ObjectStorage, SenderDied
+
+SECOND = Layout("counts", is_shared=True)
+ITEMS, MORE_ITEMS = 5, 8
+LOSSES = (Fate.LOST, Fate.UNHEARD, Fate.LATE)
+MAKER = "BATTEN_TEST_MAKER"
+EVERY = pytest.mark.parametrize("most", [3, pytest.param(None, marks=pytest.mark.crash, id="each")])
+Start = Callable[[], ObjectServer]
+
+
+@value_class
+class TwinAddress(StoreAddress):
+    """Where the store in memory is what lies there."""
+
+    storage: ObjectStorage
+
+    def open(self, *, is_shared: bool = False) -> ObjectStorage:
+        return self.storage
+
+
+@pytest.fixture(autouse=True)
+def _parts_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finalize, "PART_ROWS_MAX", 2)
+
+
+def tell(number: int) -> dict[str, Any]:
+    return {"number": number}
+
+
+def sign(rows: pa.Table) -> pa.Table:
+    """No attempt makes what another one makes."""
+    names = pa.array([os.environ[MAKER]] * rows.num_rows)
+    return rows.select(["number"]).append_column("maker", names)
+
+
+@contextmanager
+def made_by(maker: str) -> Iterator[None]:
+    before, os.environ[MAKER] = os.environ.get(MAKER, ""), maker
+    try:
+        yield
+    finally:
+        os.environ[MAKER] = before
+
+
+def run(
+    storage: ObjectStorage,
+    maker: str,
+    *,
+    items: int = ITEMS,
+    version: str = "1",
+    is_fresh: bool = False,
+    function: Callable[[pa.Table], pa.Table] = sign,
+) -> Any:
+    """How the second dataset is now."""
+    address = TwinAddress(
+        scheme="twin", address="twin://objects", name="counts", folder=Path(), storage=storage
+    )
+    finalizer = Finalizer(
+        function=function, output=Path("/counts"), form="arrow", version=version, store=address
+    )
+    first = batten.from_range(items).map(tell).options(batch_size=3).write_parquet("/features")
+    options = RunOptions(jobs=1, executor="serial", is_fresh=is_fresh)
+    with made_by(maker):
+        report = run_on(storage, replace(first, finalizers=(finalizer,)), options)
+    (done,) = report.finalized
+    return done.status
+
+
+def begin() -> ObjectServer:
+    """The first dataset is complete, and there is no second."""
+    server = ObjectServer()
+    first = batten.from_range(ITEMS).map(tell).options(batch_size=3).write_parquet("/features")
+    run_on(ObjectStorage(server), first, RunOptions(jobs=1, executor="serial"))
+    return server
+
+
+def begin_older() -> ObjectServer:
+    """There is a second dataset, which another version of the function made."""
+    server = begin()
+    assert run(ObjectStorage(server), "old", version="0") is RunStatus.COMPLETE
+    return server
+
+
+STARTS = pytest.mark.parametrize("start", [begin, begin_older])
+
+
+def read(server: ObjectServer) -> set[str]:
+    """Who made the rows that a reader finds; empty where there is no dataset."""
+    storage = ObjectStorage(server)
+    layout = find_current(storage, SECOND)
+    observation = observe_output(storage, layout)
+    state = judge(observation).verdict.state
+    if observation.completion is None:
+        assert state in (State.NEW, State.INTERRUPTED, State.RUNNING), observation
+        assert not observation.parts
+        return set()
+    sound = (State.COMPLETE, State.COMPLETE_WITH_ORPHANS, State.RUNNING)
+    assert state in sound, observation
+    rows: list[dict[str, Any]] = []
+    for data in read_parts(storage, layout).values():
+        rows += pq.read_table(io.BytesIO(data)).to_pylist()
+    numbers = [row["number"] for row in rows]
+    assert numbers == [*range(len(numbers))]
+    assert len(numbers) in (ITEMS, MORE_ITEMS)
+    makers = {row["maker"] for row in rows}
+    assert len(makers) == 1, "rows of two attempts"
+    return makers
+
+
+class WatchedServer(ObjectServer):
+    """A reader looks after each change."""
+
+    def __init__(self, server: ObjectServer) -> None:
+        super().__init__()
+        self.objects = dict(server.objects)
+        self.makers: list[set[str]] = [read(self)]
+
+    def apply(self, change: ChangeRequest) -> Any:
+        answer = super().apply(change)
+        if change.name.startswith("counts") and "/staged/" not in change.name:
+            found = read(self)
+            if found != self.makers[-1]:
+                self.makers.append(found)
+        return answer
+
+
+def finish(server: ObjectServer) -> None:
+    """A last run brings it to its end, and nothing is left of what came before."""
+    server.deliver_late()
+    assert run(ObjectStorage(server), "last") in (RunStatus.COMPLETE, RunStatus.NOTHING_TO_DO)
+    server.deliver_late()
+    assert read(server)
+    storage = ObjectStorage(server)
+    sweep(storage, SECOND)
+    current = find_current(storage, SECOND)
+    assert not current.next
+    own = (f"{current.output}/", f"{current.control}/", "features")
+    beside = [name for name in server.objects if not name.startswith(own)]
+    assert sorted(beside) == [SECOND.current, SECOND.lock]
+    assert run(ObjectStorage(server), "none") is RunStatus.NOTHING_TO_DO
+
+
+def once(at: int, fate: Fate) -> Callable[[ChangeRequest], Fate]:
+    left = iter([*[Fate.DONE] * at, fate])
+    return lambda change: next(left, Fate.DONE)
+
+
+def count_changes(start: Start) -> int:
+    server = start()
+    before = server.changes
+    run(ObjectStorage(server), "new")
+    return server.changes - before
+
+
+def choose(count: int, random: Random, most: int | None) -> Sequence[int]:
+    return range(count) if most is None else sorted(random.sample(range(count), min(most, count)))
+
+
+def test_it_takes_its_place_in_one_step_and_follows_the_first() -> None:
+    server = WatchedServer(begin())
+    assert run(ObjectStorage(server), "one") is RunStatus.COMPLETE
+    assert run(ObjectStorage(server), "none") is RunStatus.NOTHING_TO_DO
+    assert run(ObjectStorage(server), "two", version="2") is RunStatus.COMPLETE
+    more = run(ObjectStorage(server), "three", version="2", items=MORE_ITEMS)
+    assert more is RunStatus.COMPLETE
+    anew = run(ObjectStorage(server), "four", version="2", items=MORE_ITEMS, is_fresh=True)
+    assert anew is RunStatus.COMPLETE
+    assert server.makers == [set(), {"one"}, {"two"}, {"three"}, {"four"}]
+
+
+@EVERY
+@STARTS
+@pytest.mark.parametrize("death", DEATHS)
+def test_killed_at_a_change(death: Fate, start: Start, most: int | None, seeded: Random) -> None:
+    for at in choose(count_changes(start), seeded, most):
+        server = WatchedServer(start())
+        with suppress(SenderDied):
+            run(ObjectStorage(server, fate=once(at, death)), "new")
+        if seeded.random() < 0.5:
+            server.deliver_late()
+        finish(server)
+        absent_or_old = server.makers[0]
+        told = [makers for makers in server.makers if makers != absent_or_old]
+        assert told in ([{"new"}], [{"last"}]), (at, server.makers)
+
+
+@EVERY
+@STARTS
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_answer_is_lost(loss: Fate, start: Start, most: int | None, seeded: Random) -> None:
+    for at in choose(count_changes(start), seeded, most):
+        server = WatchedServer(start())
+        assert run(ObjectStorage(server, fate=once(at, loss)), "new") is RunStatus.COMPLETE
+        finish(server)
+        assert server.makers[1:] == [{"new"}]
+
+
+def overtake(server: ObjectServer, at: int, act: Callable[[ObjectStorage], Any]) -> list[Any]:
+    """A run, and all of another before its request of that number: how both ended, the other
+    first."""
+    asked: list[str] = []
+    ended: list[Any] = []
+
+    def other() -> None:
+        try:
+            ended.append(act(ObjectStorage(server)))
+        except BusyError as error:
+            ended.append(error)
+
+    def before(what: str) -> None:
+        asked.append(what)
+        if len(asked) == at + 1:
+            with made_by("other"):
+                thread = threading.Thread(target=other)
+                thread.start()
+                thread.join()
+
+    try:
+        ended.append(run(ObjectStorage(server, before=before), "new"))
+    except BusyError as error:
+        ended.append(error)
+    return ended
+
+
+def count_requests(start: Start) -> int:
+    asked: list[str] = []
+    run(ObjectStorage(start(), before=asked.append), "new")
+    return len(asked)
+
+
+@EVERY
+@STARTS
+def test_overtaken_by_another_run(start: Start, most: int | None, seeded: Random) -> None:
+    for at in choose(count_requests(start), seeded, most):
+        server = WatchedServer(start())
+        ended = overtake(server, at, lambda each: run(each, "other"))
+        assert RunStatus.COMPLETE in ended, (at, ended)
+        finish(server)
+
+
+@EVERY
+def test_one_that_was_overtaken_does_not_bring_back_what_was_before(
+    most: int | None, seeded: Random
+) -> None:
+    """The other sees more items. What is there in the end is made of them."""
+    for at in choose(count_requests(begin), seeded, most):
+        server = WatchedServer(begin())
+        ended = overtake(server, at, lambda each: run(each, "other", items=MORE_ITEMS))
+        if ended[0] is RunStatus.COMPLETE and isinstance(ended[-1], BusyError):
+            assert read(server) == {"other"}, at
+        run(ObjectStorage(server), "last", items=MORE_ITEMS)
+        assert run(ObjectStorage(server), "none", items=MORE_ITEMS) is RunStatus.NOTHING_TO_DO
+
+
+def test_what_changes_while_it_is_read_is_not_put_in_place() -> None:
+    server = begin_older()
+
+    def overtaken(rows: pa.Table) -> pa.Table:
+        first = batten.from_range(MORE_ITEMS).map(tell).options(batch_size=3)
+        options = RunOptions(jobs=1, executor="serial")
+        thread = threading.Thread(
+            target=lambda: run_on(ObjectStorage(server), first.write_parquet("/features"), options)
+        )
+        thread.start()
+        thread.join()
+        return sign(rows)
+
+    with pytest.raises(BusyError, match="took over"):
+        run(ObjectStorage(server), "new", function=overtaken)
+    assert read(server) == {"old"}
+    assert run(ObjectStorage(server), "new", items=MORE_ITEMS) is RunStatus.COMPLETE
+    assert read(server) == {"new"}
+
+
+def test_what_was_begun_is_given_up_where_nothing_is_to_be_done() -> None:
+    server = begin_older()
+    at = count_changes(begin_older) // 2
+    with suppress(SenderDied):
+        run(ObjectStorage(server, fate=once(at, Fate.DIES_AFTER)), "new")
+    storage = ObjectStorage(server)
+    begun = load_generations(storage, SECOND).generations.next
+    assert begun
+    assert run(storage, "none", version="0") is RunStatus.NOTHING_TO_DO
+    assert read(server) == {"old"}
+    assert not load_generations(storage, SECOND).generations.next
+    assert not [name for name in server.objects if begun in name]
+
+
+@pytest.mark.parametrize("is_fresh", [False, True])
+def test_objects_of_others_are_not_touched(is_fresh: bool) -> None:
+    for name in ("counts/part-000000.parquet", "counts/rows.csv"):
+        server = begin()
+        storage = ObjectStorage(server)
+        storage.put_new(name, b"of another")
+        for _ in range(2):
+            with pytest.raises((RefusedError, InconsistentError)):
+                run(storage, "new", is_fresh=is_fresh)
+        assert storage.read(name) == b"of another"
+        assert [each for each in server.objects if each.startswith("counts")] == [name]
+
+
+@pytest.mark.parametrize("is_fresh", [False, True])
+def test_another_dataset_is_refused(is_fresh: bool) -> None:
+    server = begin()
+    storage = ObjectStorage(server)
+    other = batten.from_range(3).map(tell).write_parquet("/counts")
+    run_on(storage, other, RunOptions(jobs=1, executor="serial"))
+    before = {name: each.data for name, each in server.objects.items() if name.startswith("counts")}
+    with pytest.raises(RefusedError, match="is another dataset, not made by finalize"):
+        run(storage, "new", is_fresh=is_fresh)
+    after = {name: each.data for name, each in server.objects.items() if name.startswith("counts")}
+    assert after == before
