@@ -184,6 +184,60 @@ def test_what_a_leaving_worker_can_not_write_down_is_told_and_counted(machines: 
     assert show(machines)["usage"]["lost"]["calls"] == lost
 
 
+PAYING = """
+import os, pathlib, time
+import batten
+
+def work(number):
+    batten.usage(cost=1)
+    with open("done.log", "a") as log:
+        log.write(f"{number} {os.environ.get('WHO', '')}\\n")
+    while not pathlib.Path("gate").exists():
+        time.sleep(0.01)
+    return {"number": number}
+
+pipeline = batten.from_range(60).map(work).options(batch_size=10).write_parquet("out/rows")
+"""
+
+
+def test_a_budget_holds_over_all_machines(machines: Any) -> None:
+    """Whichever does the run: the second is not even told what the budget is."""
+    budget = 12
+    (machines.folder / "job.py").write_text(PAYING)
+    machines.start("first", "--budget", str(budget), gone_after=NEVER)
+    # The first item is the only one in hand, and ends when the second machine is there.
+    machines.wait_until(lambda: machines.has_begun("first"))
+    machines.start("second", gone_after=NEVER)
+    machines.wait_until(lambda: "Working for the run" in machines.told("second"))
+    machines.open_gate()
+    assert machines.end("first") == EXIT_INTERRUPTED, machines.told("first")
+    assert machines.end("second") == EXIT_INTERRUPTED, machines.told("second")
+    usage = show(machines)["usage"]
+    assert (usage["total"], usage["lost"]["calls"]) == ({"cost": budget}, 0)
+    assert sum(machines.count_done().values()) == budget
+    # With a larger one it goes on, and stops there.
+    machines.start("third", "--budget", str(2 * budget), gone_after=NEVER)
+    assert machines.end("third") == EXIT_INTERRUPTED, machines.told("third")
+    assert sum(machines.count_done().values()) == 2 * budget
+
+
+def test_who_takes_over_the_run_keeps_its_budget(machines: Any) -> None:
+    """What the killed run had in hand counts as if it were paid."""
+    budget = 12
+    (machines.folder / "job.py").write_text(PAYING)
+    machines.start("first", "--budget", str(budget), gone_after=SOON)
+    machines.wait_until(lambda: machines.has_begun("first"))
+    machines.start("second", gone_after=SOON)
+    machines.wait_until(lambda: "Working for the run" in machines.told("second"))
+    machines._running["first"].kill()
+    machines._running["first"].wait()
+    machines.open_gate()
+    assert machines.end("second") == EXIT_INTERRUPTED, machines.told("second")
+    usage = show(machines)["usage"]
+    assert usage["total"]["cost"] + usage["lost"]["at_most"]["cost"] == budget
+    assert f"of {budget} cost is used" in machines.told("second")
+
+
 def test_the_run_that_is_warned_leaves_the_rest_to_the_other(machines: Any) -> None:
     write_job(machines)
     text = (machines.folder / "job.py").read_text()

@@ -334,8 +334,7 @@ class Driver:
 
     def _take_outcomes(self, answer: Prepared | Portion) -> None:
         self._context.executed_items += answer.executed
-        if answer.executed:
-            self._spending.take_end()
+        self._spending.take_answer(answer.executed)
         if answer.failures:
             self._draining.note_failure()
         self._failures.tell(answer.batch, answer.failures, answer.first_failure)

@@ -68,6 +68,12 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"after a signal, how long items in hand may take to end (default: {DRAIN_SECONDS:g})",
     )
+    parser.add_argument(
+        "--budget",
+        metavar="N",
+        help="how much the dataset may cost, over all its runs, as its functions tell; of another "
+        "unit: input_tokens=1e6; several with commas. Before it is passed, the run stops (75)",
+    )
 
 
 def add_end_options(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +94,7 @@ def list_options(arguments: argparse.Namespace) -> dict[str, object]:
         "memory-max": arguments.memory_max,
         "drain-seconds": arguments.drain_seconds,
         "workers": arguments.workers,
-        "budget": getattr(arguments, "budget", None),
+        "budget": arguments.budget,
     }
 
 

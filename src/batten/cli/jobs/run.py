@@ -78,12 +78,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_worker_options(parser)
     parser.add_argument(
-        "--budget",
-        metavar="N",
-        help="how much the dataset may cost, over all its runs, as its functions tell; of another "
-        "unit: input_tokens=1e6; several with commas. Before it is passed, the run stops (75)",
-    )
-    parser.add_argument(
         "--skip-checks", action="store_true", help="begin although a check before it forbids it"
     )
     _add_watching_options(parser)

@@ -108,6 +108,7 @@ def _work(
 ) -> Report | RunEnd:
     from batten.jobs.bounds import check_seconds, read_memory_max
     from batten.jobs.loading.how_started import describe_call
+    from batten.model.rules.usage_budget import read_budget
     from batten.pipeline.working import work_shown
     from batten.run.run_options import RunOptions
     from batten.storage.machine import count_processors
@@ -117,6 +118,7 @@ def _work(
         jobs=arguments.jobs if arguments.jobs is not None else count_processors(),
         memory_bytes_max=read_memory_max(arguments.memory_max),
         drain_seconds=drain_seconds(arguments),
+        budget=None if arguments.budget is None else read_budget(arguments.budget),
         gone_seconds=GONE_SECONDS if given is None else check_seconds("gone_after", given),
         only_joins=arguments.join,
         parameters=dict(job.parameters),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from batten.drive.together.run_end import describe_failure
 from batten.errors import BattenError, InterruptedRunError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.history.usage import Standings, record_lost_calls, tally_usage
@@ -22,7 +23,7 @@ SILENT_ENDS = 10
 
 class Spending:
     """Of one run. Where a budget is set, it knows what all runs used, and reads on in what this one
-    tells (decision 0119)."""
+    tells (decision 0119), and the machines that work for it (decision 0146)."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -55,7 +56,8 @@ class Spending:
             self._has_ended = not self._tally.is_empty
             for record in list_pending(self._storage, self._layout):
                 self._at_vendors |= record.list_items()
-            self._tail = UsageTail(self._storage, self._layout, context.run)
+            run = "" if context.may_be_joined else context.run
+            self._tail = UsageTail(self._storage, self._layout, run)
 
     def sync(self) -> None:
         """What was told up to now outlives a power cut."""
@@ -87,10 +89,12 @@ class Spending:
             return False
         return True
 
-    def take_end(self) -> None:
-        """An item has ended, so it is known whether calls tell something."""
-        self._has_ended = self._has_news = True
-        self._ends += 1
+    def take_answer(self, executed: int) -> None:
+        """A task has an answer. If an item was done, it is known whether calls tell something."""
+        self._has_news = True
+        if executed:
+            self._has_ended = True
+            self._ends += 1
 
     def may_begin(self, in_hand: int, item: int) -> bool:
         """Whether a further item may be begun beside those in hand, each perhaps as dear as the
@@ -150,8 +154,11 @@ class Spending:
 
         limits = context.options.budget or {}
         larger = show_budget(enlarge(limits, self._spent, self._tally.largest))
-        raise InterruptedRunError(
+        error = InterruptedRunError(
             f"Stopped by the budget: {self._obstacle}.",
             safe="Everything that was finished is kept; it is safe to run again.",
             next=f"Run it again with a larger budget; it resumes: {context.again_within(larger)}",
         )
+        # It is the end for machines that work for this run, too, unlike after a signal.
+        context.tell_end(describe_failure(error))
+        raise error

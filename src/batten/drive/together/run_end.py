@@ -36,9 +36,14 @@ def end_told(context: Context) -> Iterator[None]:
         yield
     except BattenError as error:
         if not isinstance(error, InterruptedRunError):
-            sentences = {"what": error.what, "safe": error.safe, "next": error.next}
-            context.tell_end(json.dumps({"error": type(error).__name__, **sentences}))
+            context.tell_end(describe_failure(error))
         raise
+
+
+def describe_failure(error: BattenError) -> str:
+    """For the board."""
+    sentences = {"what": error.what, "safe": error.safe, "next": error.next}
+    return json.dumps({"error": type(error).__name__, **sentences})
 
 
 def read_end(ended: str) -> RunEnd:

@@ -13,6 +13,7 @@ from batten.executors.base import Executor
 from batten.jobs.definition import Definition
 from batten.model.disk.runs.workers import Board
 from batten.model.disk.staged_names import SOME_ITEMS_MAX
+from batten.model.rules.usage_budget import show_budget
 from batten.plan.plan import Plan
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset
@@ -63,6 +64,7 @@ def form_team(context: Context, local: Executor, dataset: FoundDataset, plan: Pl
         home=context.layout.home,
         segments=len(plan.segments),
         gone_seconds=context.options.gone_seconds or 0.0,
+        budget=show_budget(context.options.budget or {}),
     )
     here = count_tasks(context.pipeline, local.slots)
     # Of calls that are awaited, one more range than can be in hand is counted in already.

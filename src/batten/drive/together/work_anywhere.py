@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from batten.anywhere.meeting import Meeting
@@ -20,6 +21,8 @@ from batten.drive.together.team_of_run import refuse_beyond_workers
 from batten.errors import BusyError, RefusedError
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path
+from batten.model.disk.runs.workers import Board
+from batten.model.rules.usage_budget import read_budget
 from batten.run.checks import list_checks, refuse_unfit
 from batten.run.context import Context
 from batten.run.found.place_of_ledger import choose_ledger
@@ -53,7 +56,7 @@ def work_anywhere(
         if options.only_joins:
             busy = _busy_without_work(output)
             ended = _join(storage, pipeline, options, progress, busy)
-            if ended is not None:
+            if isinstance(ended, RunEnd):
                 return ended
             continue
         try:
@@ -63,8 +66,9 @@ def work_anywhere(
                 # Workers that it starts join the run of another as well.
                 watcher.hold()
             ended = _join(storage, pipeline, options, progress, busy)
-        if ended is not None:
+        if isinstance(ended, RunEnd):
             return ended
+        options = ended
 
 
 @machine_used()
@@ -74,8 +78,8 @@ def _join(
     options: RunOptions,
     progress: Progress,
     busy: BusyError,
-) -> RunEnd | None:
-    """Work for the run that is under way. None if there is none any more."""
+) -> RunEnd | RunOptions:
+    """Work for the run that is under way. If there is none any more, the options to go on with."""
     context = make_context(storage, pipeline, options, progress, is_worker=True)
     refuse_unfit(context, list_checks(context))
     meeting = Meeting(storage, context.layout.workers)
@@ -89,12 +93,22 @@ def _join(
                     return read_end(board.ended)
                 raise _no_run(context)
             if board is not None and not board.ended:
-                return Joined(context, meeting, board).work()
+                ended = Joined(context, meeting, board).work()
+                return ended if ended is not None else _keep_budget(options, board)
             if storage.observe_lock(context.layout.lock) is None:
-                return None
+                return options
             if time.monotonic() > until:
                 raise busy
             time.sleep(meeting.poll_seconds)
+
+
+def _keep_budget(options: RunOptions, board: Board) -> RunOptions:
+    """Who goes on for a run with a budget keeps that, if it was given none itself."""
+    if options.budget is not None or not board.budget:
+        return options
+    call = options.call
+    call = replace(call, options={**call.options, "budget": board.budget})
+    return replace(options, budget=read_budget(board.budget), call=call)
 
 
 def _no_run(context: Context) -> RefusedError:

@@ -54,40 +54,52 @@ class UsageJournal:
 
 
 class UsageTail:
-    """Reads on in what one run tells, as it grows. What was there at first was read otherwise."""
+    """Reads on in what one run tells, as it grows; without a `run`, in what others tell that begin
+    from now on. What was there at first was read otherwise."""
 
     def __init__(self, storage: Store, layout: Layout, run: str) -> None:
         self._storage = storage
         self._layout = layout
-        self._name = layout.usage(run)
         self._run = run
-        found = storage.find(self._name)
-        self._offset = found.size if found is not None else 0
-        self._pieces = set(self._list_pieces())
+        self._read: set[str] = set()
+        self._offsets: dict[str, int] = {}
+        names = self._list_names()
+        if run and storage.folder is not None:
+            found = storage.find(names[0])
+            self._offsets[names[0]] = found.size if found is not None else 0
+        else:
+            self._read.update(names)
 
     def read_on(self) -> Iterator[UsageLine | None]:
         """The lines that came since; None for one that can't be understood."""
-        if self._storage.folder is None:
-            for name in self._list_pieces():
-                if name not in self._pieces:
-                    self._pieces.add(name)
-                    yield decode_usage_line(self._storage.read(name))
-            return
+        for name in self._list_names():
+            if name in self._read:
+                continue
+            if self._storage.folder is not None:
+                yield from self._read_file(name)
+            else:
+                self._read.add(name)
+                yield decode_usage_line(self._storage.read(name))
+
+    def _read_file(self, name: str) -> Iterator[UsageLine | None]:
+        offset = self._offsets.get(name, 0)
         try:
-            data = self._storage.read(self._name, offset=self._offset, bytes_max=None)
+            data = self._storage.read(name, offset=offset, bytes_max=None)
         except FileNotFoundError:
             return
         whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
+        self._offsets[name] = offset + len(whole)
         for line in whole.split(b"\n"):
             if line:
                 yield decode_usage_line(line)
 
-    def _list_pieces(self) -> list[str]:
-        if self._storage.folder is not None:
-            return []
-        own = f"{self._layout.runs}/{self._run}."
-        return [n for n in list_journals(self._storage, self._layout) if n.startswith(own)]
+    def _list_names(self) -> list[str]:
+        own = self._layout.usage(self._run)
+        if self._run and self._storage.folder is not None:
+            return [own]
+        found = list_journals(self._storage, self._layout)
+        before = f"{self._layout.runs}/{self._run}."
+        return [name for name in found if not self._run or name.startswith(before)]
 
 
 def sync_journals(storage: Store, layout: Layout) -> None:

@@ -52,8 +52,8 @@ class Board:
     """Of one run. `fingerprint` is that of its job, and `version` that of batten: others can't
     work for it. `output` and `home` say which dataset is made, `segments` how far it is planned.
     `schema` is its pinned columns in base64. A worker without a sign for `gone_seconds` is given
-    up. `machines` share the rates at which hosts may be called. `ended` says how the run ended,
-    and is empty while it goes on."""
+    up. `machines` share the rates at which hosts may be called. `budget` is how much the dataset
+    may use, if that is said. `ended` says how the run ended, and is empty while it goes on."""
 
     run: Name
     host: Name
@@ -66,6 +66,7 @@ class Board:
     gone_seconds: Annotated[float, Real(0.01, 10**6)]
     machines: Annotated[int, Number(1, WORKERS_MAX + 1)] = 1
     schema: Annotated[str, Text(64 * MEBIBYTE)] = ""
+    budget: Prose = ""
     is_draining: bool = False
     ended: Prose = ""
     beat: Sequence = 0
