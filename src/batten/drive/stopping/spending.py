@@ -56,8 +56,9 @@ class Spending:
             self._has_ended = not self._tally.is_empty
             for record in list_pending(self._storage, self._layout):
                 self._at_vendors |= record.list_items()
-            run = "" if context.may_be_joined else context.run
-            self._tail = UsageTail(self._storage, self._layout, run)
+            self._tail = UsageTail(
+                self._storage, self._layout, context.run, is_alone=not context.may_be_joined
+            )
 
     def sync(self) -> None:
         """What was told up to now outlives a power cut."""

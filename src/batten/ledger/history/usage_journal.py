@@ -54,21 +54,21 @@ class UsageJournal:
 
 
 class UsageTail:
-    """Reads on in what one run tells, as it grows; without a `run`, in what others tell that begin
-    from now on. What was there at first was read otherwise."""
+    """Reads on in what one run tells, as it grows; unless it `is_alone`, also in what others tell
+    that begin from now on. What was there at first was read otherwise."""
 
-    def __init__(self, storage: Store, layout: Layout, run: str) -> None:
+    def __init__(self, storage: Store, layout: Layout, run: str, *, is_alone: bool) -> None:
         self._storage = storage
         self._layout = layout
-        self._run = run
-        self._read: set[str] = set()
+        self._is_alone = is_alone
+        self._name = layout.usage(run)
+        self._own_pieces = f"{layout.runs}/{run}."
+        self._read = set(self._list_names())
         self._offsets: dict[str, int] = {}
-        names = self._list_names()
-        if run and storage.folder is not None:
-            found = storage.find(names[0])
-            self._offsets[names[0]] = found.size if found is not None else 0
-        else:
-            self._read.update(names)
+        if storage.folder is not None:
+            self._read.discard(self._name)
+            found = storage.find(self._name)
+            self._offsets[self._name] = found.size if found is not None else 0
 
     def read_on(self) -> Iterator[UsageLine | None]:
         """The lines that came since; None for one that can't be understood."""
@@ -94,12 +94,10 @@ class UsageTail:
                 yield decode_usage_line(line)
 
     def _list_names(self) -> list[str]:
-        own = self._layout.usage(self._run)
-        if self._run and self._storage.folder is not None:
-            return [own]
+        if self._is_alone and self._storage.folder is not None:
+            return [self._name]
         found = list_journals(self._storage, self._layout)
-        before = f"{self._layout.runs}/{self._run}."
-        return [name for name in found if not self._run or name.startswith(before)]
+        return [name for name in found if not self._is_alone or name.startswith(self._own_pieces)]
 
 
 def sync_journals(storage: Store, layout: Layout) -> None:
