@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,56 @@ def test_settings_that_can_not_be_are_refused_for_a_source_and_a_sink(
     made = batten.from_range(3).map(copy, version="1").write_kafka("rows", **given)
     with pytest.raises(UsageError, match=r"by itself|has an @"):
         made.run(executor="serial")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"servers": each} for each in ("", " ", ",", "a:0", "a:65536", "a:b", "a b")),
+        *({"servers": each} for each in ("a:1,,b:2", "http://a:1/x", "[::1", "a:1\x1b[31m")),
+        *({"timeout_seconds": each} for each in (-1, float("nan"), float("inf"), "5", None, 1e12)),
+        *({"config": each} for each in ("x", ["a"], {5: "x"})),
+    ],
+    ids=repr,
+)
+def test_options_that_can_not_be_are_refused_for_a_source_and_a_sink(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    given = {"servers": "localhost:9092", **settings}
+    with pytest.raises(UsageError):
+        batten.from_kafka("rows", into=tmp_path / "landed", **given)
+    made = batten.from_range(3).map(copy, version="1")
+    with pytest.raises(UsageError):
+        replace(made.write_kafka("rows", **given), output=tmp_path / "out").run()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "servers", ["a", "a:1", "a:1,b:2", "a:1, b.example:65535 ", "[::1]:9092", "SSL://a-b_c:1"]
+)
+def test_addresses_of_brokers(servers: str, tmp_path: Path) -> None:
+    assert batten.from_kafka("rows", servers=servers, into=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "until",
+    [
+        *("", "now ", "NOW", "now\n", "0", "0:1,", "0:-1", "0:1,0:2", "1:5,01:5", "٣:٤"),
+        *("0:99999999999999999999", "2026-04-24T25:00", "1e9", None, 5, b"now", {0: 5}),
+        datetime(2026, 4, 24, tzinfo=UTC),
+    ],
+)
+def test_what_is_no_end_of_a_run_is_refused(until: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="until="):
+        batten.from_kafka("rows", servers="localhost", into=tmp_path, until=until)
+
+
+def test_why_there_was_no_answer_is_told(tmp_path: Path) -> None:
+    made = batten.from_kafka(
+        "rows", servers="127.0.0.1:1", into=tmp_path / "landed", timeout_seconds=5
+    )
+    with pytest.raises(batten.StorageError, match=r"no answer in 5 s; .* Connection refused"):
+        run(made.map(copy, version="1").write_parquet(tmp_path / "out"))
 
 
 def test_a_secret_is_read_when_it_is_needed_and_kept_nowhere(

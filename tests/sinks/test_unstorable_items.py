@@ -393,7 +393,7 @@ def test_the_command_says_which_and_a_mended_function_gets_them_in(tmp_path: Pat
     [
         ("x" * 256, "a name of 256 bytes"),
         ("pages/" + "ü" * 128 + ".txt", "a name of 260 bytes"),
-        ("/".join(["d" * 200] * 21), "bytes long with the tree's own"),
+        ("/".join(["d" * 200] * 21), "bytes with the tree's own path"),
         ("\ud800", "no file name can have"),
         ("a\0b", "not a path within the tree"),
         ("../out", "not a path within the tree"),
@@ -422,7 +422,7 @@ def test_a_folder_is_not_moved_to_where_its_files_would_have_no_name(tmp_path: P
     with batten.transaction(tmp_path / "tree") as change:
         change.write(f"{deep}/file", "text")
     with (
-        pytest.raises(batten.UsageError, match="bytes long with the tree's own"),
+        pytest.raises(batten.UsageError, match="bytes with the tree's own path"),
         batten.transaction(tmp_path / "tree") as change,
     ):
         change.move("d" * 200, "/".join(["e" * 250] * 10))

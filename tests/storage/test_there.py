@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from errno import ENAMETOOLONG
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from batten.storage.local.there import exists, is_file, is_folder, is_link
+from batten.cache.clearing.inspection import find_cache
+from batten.errors import StorageError
+from batten.model.disk.destinations.tokens import Token, TokenState
+from batten.sinks.databases.sqlite import SqliteDestination, SqliteSink
+from batten.storage.local.there import exists, is_file, is_folder, is_link, lies
 
-ALL = pytest.mark.parametrize("ask", [exists, is_file, is_folder, is_link])
+if TYPE_CHECKING:
+    from conftest import WithoutPermission
+
+ALL = pytest.mark.parametrize("ask", [exists, is_file, is_folder, is_link, lies])
 
 
 @ALL
@@ -32,12 +40,38 @@ def test_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "link").symlink_to("file")
     kinds = {
-        name: [ask(tmp_path / name) for ask in (exists, is_file, is_folder, is_link)]
+        name: [ask(tmp_path / name) for ask in (exists, is_file, is_folder, is_link, lies)]
         for name in (".", "file", "loop", "link")
     }
     assert kinds == {
-        ".": [True, False, True, False],
-        "file": [True, True, False, False],
-        "loop": [False, False, False, True],
-        "link": [True, True, False, True],
+        ".": [True, False, True, False, True],
+        "file": [True, True, False, False, True],
+        "loop": [False, False, False, True, True],
+        "link": [True, True, False, True, True],
     }
+
+
+def test_a_database_that_cannot_be_looked_at_is_not_one_that_has_nothing(
+    tmp_path: Path, without_permission: WithoutPermission
+) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    (folder / "base.db").touch()
+    destination = SqliteDestination(SqliteSink(path=tmp_path / "base.db", table="t"), "base.db:t")
+    token = Token(dataset="d", batch=0, digest="0" * 64, fingerprint="")
+    assert destination.lookup([token]) == [TokenState.ABSENT]
+    sink = SqliteSink(path=folder / "base.db", table="t")
+    destination._sink = sink
+    with without_permission(folder):
+        for ask in (lambda: destination.lookup([token]), lambda: SqliteDestination(sink, "t")):
+            with pytest.raises(StorageError, match="permission"):
+                ask()
+
+
+def test_a_cache_that_cannot_be_looked_at_is_not_told_to_be_none(
+    tmp_path: Path, without_permission: WithoutPermission
+) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    with without_permission(folder), pytest.raises(StorageError, match="permission"):
+        find_cache(folder / "cache")

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from batten.errors import RefusedError
 from batten.model.json_text import parse_json
+from batten.model.telling.sizes import show_bytes
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted, Unavailable
 from batten.sources.identity.keys import SourceChanged
@@ -162,7 +163,7 @@ class JsonFile:
 
     def scan(self) -> Iterator[FoundRow]:
         if self._seen[0] > JSON_BYTES_MAX:
-            yield FoundRow(place=0, line=1, why=f"more than {JSON_BYTES_MAX >> 20} MiB of JSON")
+            yield FoundRow(place=0, line=1, why=f"more than {show_bytes(JSON_BYTES_MAX)} of JSON")
             return
         try:
             rows = self._load()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 
 from batten.errors import UsageError
 from batten.model.telling.sizes import parse_bytes
 from batten.storage.addresses import local_path
+
+_SECONDS_MAX = 10**9
+"""Thirty years: no system waits much longer."""
 
 
 def read_memory_max(given: int | str | None) -> int | None:
@@ -25,8 +27,8 @@ def read_memory_max(given: int | str | None) -> int | None:
 
 def check_seconds(name: str, given: object) -> float:
     """The seconds; raises `UsageError` for what is no time."""
-    if not isinstance(given, int | float) or not 0 <= given < math.inf:
-        raise _refuse(f"{name} is {given!r}.", "Give seconds, 0 or more.")
+    if not isinstance(given, int | float) or not 0 <= given <= _SECONDS_MAX:
+        raise _refuse(f"{name} is {given!r}.", f"Give seconds, from 0 to {_SECONDS_MAX:,}.")
     return float(given)
 
 

@@ -83,19 +83,24 @@ def translated(action: str, target: str, hidden: Mapping[str, Any], asker: Asker
         raise tell(action, target, error_of(raised), hidden, asker) from raised
     except TimeoutError as error:
         remedy = "Wait until the broker answers again"
-        raise asker.unreached(action, target, error, remedy=remedy) from error
+        hidden_texts = _list_hidden(hidden)
+        raise asker.unreached(action, target, error, remedy=remedy, hidden=hidden_texts) from error
 
 
 def tell(
     action: str, target: str, error: KafkaError, hidden: Mapping[str, Any], asker: Asker
 ) -> Exception:
     """The error of a broker that could not be reached, or will not do it."""
-    texts = [str(value) for name, value in hidden.items() if value and _is_hidden(name)]
+    texts = _list_hidden(hidden)
     said = RuntimeError(f"{error.str()} ({error.name()})")
     if is_of_network(error):
         remedy = "Wait until the broker answers again, or give it longer by timeout_seconds=…"
         return asker.unreached(action, target, said, remedy=remedy, hidden=texts)
     return asker.refused(action, target, said, hidden=texts)
+
+
+def _list_hidden(config: Mapping[str, Any]) -> list[str]:
+    return [str(value) for name, value in config.items() if value and _is_hidden(name)]
 
 
 def _is_hidden(name: str) -> bool:

@@ -7,9 +7,11 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from batten.errors import RefusedError
+from batten.kafka.client_errors import error_of
 from batten.kafka.connecting import not_answered, settings
 
 if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
     from confluent_kafka.admin import AdminClient, OffsetSpec
 
 Answer = TypeVar("Answer")
@@ -39,13 +41,16 @@ class Cluster:
         self.config = config
         self.timeout_seconds = timeout_seconds
         self._made: AdminClient | None = None
+        self._said = ""
 
     @property
     def _admin(self) -> AdminClient:
         from confluent_kafka.admin import AdminClient
 
         if self._made is None:
-            self._made = AdminClient(settings(self.servers, self.config, self.timeout_seconds))
+            own: dict[str, Any] = settings(self.servers, self.config, self.timeout_seconds)
+            own["error_cb"] = self._note_said
+            self._made = AdminClient(own)
         return self._made
 
     def find_topic(self, topic: str) -> Topic | None:
@@ -147,10 +152,27 @@ class Cluster:
         self._made = None
 
     def _await(self, asked: Future[Answer]) -> Answer:
+        from confluent_kafka import KafkaError, KafkaException
+
         try:
             return asked.result(self.timeout_seconds + 1)
-        except TimeoutError as error:
-            raise not_answered(self.timeout_seconds) from error
+        except (TimeoutError, KafkaException) as error:
+            if (
+                isinstance(error, KafkaException)
+                and error_of(error).code() != KafkaError._TIMED_OUT
+            ):
+                raise
+            self._said = ""
+            # Why it got no answer is told beside: a connection that was refused, a wrong password.
+            while self._admin.poll(0):
+                pass
+            raise not_answered(self.timeout_seconds, self._said) from error
+
+    def _note_said(self, error: KafkaError) -> None:
+        from confluent_kafka import KafkaError
+
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._said = error.str().partition(" (after ")[0]
 
 
 def list_made_anew(

@@ -29,6 +29,10 @@ OWN_SETTINGS = frozenset(
 """A job can't set these."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+_SERVER = re.compile(r"\s*(\w+://)?(\[[^\s\[\]]+\]|[^\s\[\]:/]+)(:(\d{1,5}))?\s*", re.ASCII)
+_PORT_MAX = 65535
+
+_SAFE = "Nothing was read or written."
 
 _quiet = logging.Logger("batten.kafka")
 _quiet.addHandler(logging.NullHandler())
@@ -50,6 +54,18 @@ def settings(
     }
 
 
+def copy_config(config: object) -> dict[str, str | Secret]:
+    """Raises `UsageError` for what are no settings."""
+    given = {} if config is None else config
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise UsageError(
+            "config= has no settings by their names.",
+            safe=_SAFE,
+            next='Give a dict, such as config={"security.protocol": "SSL"}.',
+        )
+    return dict(given)
+
+
 def read_config(config: Mapping[str, str | Secret]) -> dict[str, str]:
     """With the secrets in it: to connect with, and never to be shown."""
     given = config.items()
@@ -61,31 +77,42 @@ def list_secrets(config: Mapping[str, str | Secret]) -> tuple[str, ...]:
     return tuple(each.name for each in config.values() if isinstance(each, Secret))
 
 
-def refuse_unusable(topic: str, servers: str, config: Mapping[str, str | Secret]) -> None:
-    """Raises `UsageError` for what no topic is called, for an address that holds a password, and
-    for a setting on which the promise rests."""
-    safe = "Nothing was read or written."
-    if not _NAME.fullmatch(topic) or topic in (".", ".."):
+def refuse_unusable(topic: object, servers: object, config: Mapping[str, str | Secret]) -> None:
+    """Raises `UsageError` for what no topic is called, for what is no address or holds a password,
+    and for a setting on which the promise rests."""
+    if not isinstance(topic, str) or not _NAME.fullmatch(topic) or topic in (".", ".."):
         raise UsageError(
             f"{topic!r} can't be the name of a topic.",
-            safe=safe,
+            safe=_SAFE,
             next="Use letters and digits of ASCII, '.', '_' and '-', at most 249 of them.",
         )
     if taken := sorted(OWN_SETTINGS & set(config)):
         raise UsageError(
             f"config= has {taken[0]!r}, which batten sets by itself.",
-            safe=safe,
+            safe=_SAFE,
             next="Leave it out: the promise of each batch once rests on it.",
         )
-    if "@" in servers:
+    if "@" in str(servers):
         raise UsageError(
             "servers= has an @, and an address with a password would be written down.",
-            safe=safe,
+            safe=_SAFE,
             next='Give host:port, and the password as config={"sasl.password": '
             'batten.Secret("NAME")}.',
         )
+    if not isinstance(servers, str) or not all(map(_is_server, servers.split(","))):
+        raise UsageError(
+            f"servers={servers!r} names no brokers.",
+            safe=_SAFE,
+            next="Give host:port, several with commas between them.",
+        )
 
 
-def not_answered(seconds: float) -> TimeoutError:
-    """Where a call of the client ends without an answer and without an error."""
-    return TimeoutError(f"no answer in {seconds:g} s")
+def _is_server(text: str) -> bool:
+    found = _SERVER.fullmatch(text)
+    return found is not None and int(found[4] or 1) in range(1, _PORT_MAX + 1)
+
+
+def not_answered(seconds: float, said: str = "") -> TimeoutError:
+    """Where a call of the client ends without an answer and without an error. `said` is what the
+    client told meanwhile."""
+    return TimeoutError(f"no answer in {seconds:g} s" + (f"; {said}" if said else ""))

@@ -13,20 +13,27 @@ if TYPE_CHECKING:
     from batten.kafka.cluster import Cluster
 
 NOW = "now"
-_OFFSETS = re.compile(r"\d{1,9}:\d{1,18}(,\d{1,9}:\d{1,18})*")
+_OFFSETS = re.compile(r"\d{1,9}:\d{1,18}(,\d{1,9}:\d{1,18})*", re.ASCII)
 
 
-def read_until(text: str) -> str | datetime | dict[int, int]:
+def read_until(text: object) -> str | datetime | dict[int, int]:
     """`now`, a time as ISO 8601 (UTC where it says no zone), or `partition:offset,…`. Raises
     `UsageError` for anything else."""
     if text == NOW:
         return NOW
-    if _OFFSETS.fullmatch(text):
-        pairs = (each.split(":") for each in text.split(","))
-        return {int(partition): int(offset) for partition, offset in pairs}
+    if isinstance(text, str) and _OFFSETS.fullmatch(text):
+        pairs = [each.split(":") for each in text.split(",")]
+        offsets = {int(partition): int(offset) for partition, offset in pairs}
+        if len(offsets) < len(pairs):
+            raise UsageError(
+                f"until={text!r} names a partition twice.",
+                safe="Nothing was read or written.",
+                next="Give one offset for each partition.",
+            )
+        return offsets
     try:
-        told = datetime.fromisoformat(text)
-    except ValueError as error:
+        told = datetime.fromisoformat(text)  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
         raise UsageError(
             f"until={text!r} is neither 'now' nor a time nor offsets.",
             safe="Nothing was read or written.",

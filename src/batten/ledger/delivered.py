@@ -8,6 +8,7 @@ from batten.errors import StorageError
 from batten.ledger.facts.observation import Observation, list_expected
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code, Finding
+from batten.model.telling.sizes import tell_other_size
 from batten.model.words import FILE_KINDS
 from batten.sinks.located import locate_read
 from batten.storage.base import Store
@@ -36,7 +37,7 @@ def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding
         elif delivery.is_file and size is None:
             yield Finding(code=Code.LOST_FILE, path=target, evidence="the file is gone")
         elif delivery.is_file and size != delivery.size:
-            evidence = f"it has {size} bytes; {delivery.size} were written"
+            evidence = f"it {tell_other_size(size, delivery.size)}"
             yield Finding(code=Code.CHANGED_FILE, path=target, evidence=evidence)
 
 

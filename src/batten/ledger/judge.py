@@ -153,7 +153,7 @@ def _find_fault(
         path = layout.commit(batch) if is_recorded else layout.part(batch)
         return Finding(code=Code.ACCOUNTS_DIFFER, path=path, evidence=mismatch, batch=batch)
     if claim.size is not None and claim.size != size:
-        evidence = f"it has {size} bytes; its commit record says {claim.size}"
+        evidence = f"it has {count_of(size, 'byte')}; its commit record says {claim.size:,}"
         return Finding(
             code=Code.SIZE_DIFFERS, path=layout.part(batch), evidence=evidence, batch=batch
         )
@@ -319,5 +319,6 @@ def _compare_sizes(observation: Observation, completion: Completion, rows: int) 
     for batch, size in enumerate(completion.part_sizes):
         if observation.parts.get(batch) != size:
             found = observation.parts.get(batch)
-            return f"it says {size} bytes for {observation.layout.part(batch)}, not {found}"
+            said = count_of(size, "byte")
+            return f"it says {said} for {observation.layout.part(batch)}, not {found}"
     return None

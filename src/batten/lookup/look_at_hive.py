@@ -7,6 +7,7 @@ import os
 from batten.lookup.telling_lacks import Found, find_mode
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code
+from batten.model.telling.sizes import tell_other_size
 from batten.sinks.files.hive import digest_listing, list_files
 from batten.storage.digests import find_digest
 from batten.storage.local.folder import LocalStorage
@@ -34,7 +35,7 @@ def look_at_hive(place: str, given: Delivery, *, is_thorough: bool, is_closed: b
         if name not in there:
             yield Code.CHANGED_FILE, f"{name} is gone"
         elif there[name] != int(size):
-            yield Code.CHANGED_FILE, f"{name} has {there[name]} bytes, and {size} were written"
+            yield Code.CHANGED_FILE, f"{name} {tell_other_size(there[name], int(size))}"
         elif is_thorough and find_digest(storage, f"{folder}/{name}") != digest:
             yield Code.CHANGED_FILE, f"{name} has another SHA-256"
 

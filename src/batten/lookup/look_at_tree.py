@@ -146,9 +146,8 @@ def _find_fault(
         return f"is a {look.kind} now"
     if kind != "file":
         return ""
-    now = look.describe().split(" ")[1]
-    if now != size:
-        return f"has {now} bytes, and {size} were written"
+    if str(look.size) != size:
+        return f"has {count_of(look.size, 'byte')}, and {size} were written"
     digest = last.digest or digests.get(last.after, "")
     if is_thorough and digest and find_digest(tree, name) != digest:
         return "has other bytes than were written"

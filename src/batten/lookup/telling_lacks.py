@@ -10,6 +10,7 @@ from dataclasses import replace
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
+from batten.model.telling.sizes import tell_other_size
 
 BATCHES_SHOWN = 5
 
@@ -73,7 +74,7 @@ def tell_lost(files: Iterable[tuple[str, str, int | None]]) -> str:
             if not stat.S_ISREG(found.st_mode):
                 changed.append(f"{name} is no file")
             elif size is not None and found.st_size != size:
-                changed.append(f"{name} has {found.st_size} bytes, and {size} were written")
+                changed.append(f"{name} {tell_other_size(found.st_size, size)}")
     if gone:
         return f"{count_of(len(gone), 'file')} of it is gone, {gone[0]} first"
     return changed[0] if changed else ""

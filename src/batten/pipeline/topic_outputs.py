@@ -58,14 +58,17 @@ class TopicOutputs(Outputs):
             UsageError: A name can't be used, or another sink writes there. Nothing was read or
                 written.
         """
+        from batten.jobs.bounds import check_seconds
+        from batten.kafka.connecting import copy_config
         from batten.sinks.kafka.sink import KafkaSink
 
+        check_seconds("timeout_seconds", timeout_seconds)
         sink = KafkaSink(
             topic=topic,
             servers=servers,
             message_key=key,
             format=format,
-            config=dict(config or {}),
+            config=copy_config(config),
             has_transactions=transactions,
             dataset=dataset,
             timeout_seconds=timeout_seconds,

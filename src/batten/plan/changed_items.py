@@ -17,6 +17,7 @@ from batten.model.disk.items.versions import (
     VERSION_BYTES,
     Versions,
 )
+from batten.model.telling.sizes import show_bytes
 from batten.plan.plan import Plan
 
 PAYLOAD_BYTES_MAX = 1 << 28
@@ -66,7 +67,7 @@ class Differences:
         self._payload_bytes += len(payload)
         if self._payload_bytes > PAYLOAD_BYTES_MAX:
             raise RefusedError(
-                f"More than {PAYLOAD_BYTES_MAX >> 20} MiB of items that the plan keeps have "
+                f"More than {show_bytes(PAYLOAD_BYTES_MAX)} of items that the plan keeps have "
                 "changed, which is more than it takes up at once.",
                 safe="Nothing was changed.",
                 next="Give from_items a list of the items, which are not kept; or compute all "

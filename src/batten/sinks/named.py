@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from batten.errors import RefusedError
+from batten.model.telling.counts import count_of
 from batten.sinks.tables import TOKENS
 
 _SAFE = "Nothing was changed there."
@@ -43,8 +44,8 @@ def refuse_long(target: str, names: Iterable[str], *, bytes_max: int) -> None:
         size = len(name.encode(errors="replace"))
         if size > bytes_max:
             raise RefusedError(
-                f"The name {name!r} has {size} bytes; {target.rpartition(' of ')[2]} cuts names to "
-                f"{bytes_max}.",
+                f"The name {name!r} has {count_of(size, 'byte')}; "
+                f"{target.rpartition(' of ')[2]} cuts names to {bytes_max}.",
                 safe=_SAFE,
                 next="Give it a shorter name, so that no two become one.",
             )

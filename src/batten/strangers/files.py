@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from batten.errors import BattenError, StorageError, UsageError
+from batten.model.telling.sizes import show_bytes
 
 UNCHANGED = "Nothing was changed."
 _BEGINNING_BYTES = 4096
@@ -67,7 +68,7 @@ def read_lines(name: str) -> Iterator[bytes]:
             while line := file.readline(LINE_BYTES_MAX):
                 if len(line) == LINE_BYTES_MAX and line[-1:] != b"\n":
                     raise UsageError(
-                        f"{name} has a line of more than {LINE_BYTES_MAX >> 20} MiB.",
+                        f"{name} has a line of more than {show_bytes(LINE_BYTES_MAX)}.",
                         safe=UNCHANGED,
                         next="Check the path: it should be a file of lines.",
                     )

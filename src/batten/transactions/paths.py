@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 
 from batten.errors import RefusedError, UsageError
 from batten.model.disk.trees.tree_names import TreeLayout
+from batten.model.telling.counts import count_of
 from batten.storage.local.tree import Tree
 from batten.storage.relative import check_name, folder_of
 
@@ -45,10 +46,13 @@ def refuse_unnamable(place: str, root: str, path: str, name_bytes_max: int) -> N
         problem = "holds characters that no file name can have"
     else:
         if max(lengths) > name_bytes_max:
-            problem = f"has a name of {max(lengths)} bytes, and {name_bytes_max} are the most"
+            problem = (
+                f"has a name of {count_of(max(lengths), 'byte')}, and {name_bytes_max} are the most"
+            )
         elif total >= PATH_BYTES_MAX:
             problem = (
-                f"is {total} bytes long with the tree's own, and {PATH_BYTES_MAX - 1} are the most"
+                f"has {count_of(total, 'byte')} with the tree's own path, and "
+                f"{PATH_BYTES_MAX - 1:,} are the most"
             )
         else:
             return

@@ -16,7 +16,8 @@ from batten.errors import RefusedError
 from batten.model.cached.cache_names import CacheLayout
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
-from batten.storage.failures import writing_failure
+from batten.storage.failures import reading_failure, writing_failure
+from batten.storage.local.there import is_folder
 
 
 @value_class
@@ -175,9 +176,13 @@ def clean_cache(
 
 
 def find_cache(path: str | os.PathLike[str]) -> CacheLayout:
-    """Raises `RefusedError` if there is no cache."""
+    """Raises `RefusedError` if there is no cache, and `StorageError` if that can't be told."""
     layout = CacheLayout(os.path.abspath(local_path(path)))
-    if not os.path.isdir(layout.home):
+    try:
+        is_there = is_folder(layout.home)
+    except OSError as error:
+        raise reading_failure(error, "Looking for", layout.home) from error
+    if not is_there:
         raise RefusedError(
             f"There is no cache of this batten in {os.fspath(path)!r}.",
             safe="Nothing was changed.",

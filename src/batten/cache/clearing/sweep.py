@@ -32,6 +32,7 @@ from batten.model.cached.cache_names import (
 )
 from batten.model.value_class import value_class
 from batten.storage.local import folders
+from batten.storage.local.there import lies
 
 _SWEEP_SECONDS = 3600.0
 _HOUR_SECONDS = 3600.0
@@ -145,7 +146,7 @@ def _find(layout: CacheLayout) -> Iterator[tuple[LeftoverKind, str]]:
 def _find_halves(layout: CacheLayout) -> Iterator[tuple[LeftoverKind, str]]:
     for key in scan_keys(layout):
         entry = layout.entry(key)
-        if not os.path.lexists(f"{entry}/{MANIFEST}"):
+        if not lies(f"{entry}/{MANIFEST}"):
             yield LeftoverKind.HALF_REMOVED, entry
 
 
@@ -162,7 +163,7 @@ def _last_change(kind: LeftoverKind, path: str) -> float:
         return os.lstat(path).st_mtime
     places = [path, f"{path}/budget", f"{path}/statistics"]
     places += [f"{path}/statistics/{name}" for name in _names(f"{path}/statistics")]
-    return max(os.lstat(place).st_mtime for place in places if os.path.lexists(place))
+    return max(os.lstat(place).st_mtime for place in places if lies(place))
 
 
 def _is_held(kind: LeftoverKind, path: str) -> bool:
@@ -174,7 +175,7 @@ def _is_held(kind: LeftoverKind, path: str) -> bool:
 
 def _may_begin(kind: LeftoverKind, path: str) -> bool:
     """A build is held by its manifest, which is made a moment after the folder."""
-    return kind is LeftoverKind.ABANDONED_BUILD and not os.path.lexists(f"{path}/{MANIFEST}")
+    return kind is LeftoverKind.ABANDONED_BUILD and not lies(f"{path}/{MANIFEST}")
 
 
 def _remove_build(layout: CacheLayout, path: str) -> bool:
@@ -196,7 +197,7 @@ def _remove_half(layout: CacheLayout, path: str) -> None:
     """While nobody can put a whole entry in its place."""
     key = "".join(path.split("/")[-2:])
     with key_held(layout, key) as is_held:
-        if is_held and not os.path.lexists(f"{path}/{MANIFEST}"):
+        if is_held and not lies(f"{path}/{MANIFEST}"):
             folders.remove_tree(path, below=layout.root)
 
 

@@ -27,6 +27,7 @@ from batten.crashlab.fuzzing.bases import Base, make_canary
 from batten.crashlab.fuzzing.jobs import lay_job
 from batten.crashlab.odd.mutations import mutate
 from batten.crashlab.odd.records import Folder, Node
+from batten.model.telling.sizes import show_bytes
 
 SECONDS_MAX = 5.0
 """Of processor time for a call, which a busy machine does not stretch."""
@@ -146,7 +147,7 @@ class Workplace:
             return f"a control character was shown: {told[-500:]!r}"
         if memory > MEMORY_BYTES_MAX:
             self.is_spoilt = True  # its peak stays
-            return f"{memory:,} bytes of memory"
+            return f"{show_bytes(memory)} of memory"
         return self._find_harm()
 
     def _do(self, name: str, base: Base) -> int:

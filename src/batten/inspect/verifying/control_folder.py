@@ -24,6 +24,7 @@ from batten.model.disk.names import Layout
 from batten.model.disk.records import NewerFormat, Segment, Unreadable, decode_record
 from batten.model.disk.staged_names import find_staged
 from batten.model.rules.findings import Code, Finding
+from batten.model.telling.counts import count_of
 from batten.storage.base import Store
 from batten.storage.digests import digest_file
 from batten.storage.failures import is_of_wrong_kind
@@ -103,7 +104,8 @@ def _find_digests_fault(storage: Store, name: str, segment: Segment) -> str | No
     if digests is None:
         return "its own digest does not fit: it was damaged"
     if len(digests) != DIGEST_BYTES * segment.items:
-        return f"it has {len(digests)} bytes of digests for {segment.items} items"
+        size = count_of(len(digests), "byte")
+        return f"it has {size} of digests for {count_of(segment.items, 'item')}"
     return None
 
 

@@ -19,7 +19,7 @@ from batten.model.disk.trees.tree_names import TreeLayout
 from batten.model.telling.commands import command
 from batten.storage.addresses import shown_path
 from batten.storage.failures import reading_failure
-from batten.storage.local.there import exists, is_folder, is_link
+from batten.storage.local.there import exists, is_folder, is_link, lies
 
 job_folder: ContextVar[Path | None] = ContextVar("job_folder", default=None)
 
@@ -66,7 +66,7 @@ def refuse_tree(output: Path, own: Collection[Path]) -> None:
     absolute = os.path.abspath(output)
     layout, dataset = TreeLayout(root=absolute), Layout(absolute)
     with _looking_at(output):
-        is_tree = os.path.lexists(layout.control)
+        is_tree = lies(layout.control)
         is_dataset = exists(Path(dataset.config)) and not exists(Path(layout.journal))
     if is_tree and not is_dataset and os.path.realpath(output) not in map(os.path.realpath, own):
         raise RefusedError(

@@ -40,6 +40,8 @@ from batten.model.disk.staged_names import find_staged
 from batten.model.disk.throwaway_names import is_throwaway, is_workroom
 from batten.model.rules.findings import Code, Severity, find_worst
 from batten.model.rules.states import Ground
+from batten.model.telling.counts import count_of
+from batten.model.telling.sizes import tell_written
 from batten.storage.base import Entry, Store, describe_kind
 from batten.storage.relative import last_piece
 
@@ -222,7 +224,7 @@ class Reading(DeliveryReads):
             if entry.kind != expected:
                 evidence = f"{describe_kind(entry)}, where a {expected} should be"
             elif name in _RECORDS and entry.size > RECORD_BYTES_MAX[_RECORDS[name]]:
-                evidence = f"it has {entry.size} bytes, more than any file of its kind"
+                evidence = f"it has {count_of(entry.size, 'byte')}, more than any file of its kind"
             if evidence:
                 self._note(code, entry.name, evidence)
                 places.append(entry.name)
@@ -252,8 +254,8 @@ class Reading(DeliveryReads):
             keys = self.layout.segment_keys(number, segment.keys_digest)
             size = sizes.get(keys)
             if segment.keys_size and size != segment.keys_size:
-                found = "no file is there" if size is None else f"it has {size} bytes"
-                evidence = f"{found}; {segment.keys_size} bytes were written"
+                found = "no file is there" if size is None else f"it has {count_of(size, 'byte')}"
+                evidence = f"{found}; {tell_written(segment.keys_size)}"
                 self._note(Code.UNREADABLE_PLAN, keys, evidence)
             segments.append(segment)
         return tuple(segments), True

@@ -23,6 +23,7 @@ from batten.model.disk.published import Published
 from batten.model.disk.records import Config, NewerFormat, Unreadable, decode_record
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.counts import count_of
+from batten.model.telling.sizes import tell_other_size, tell_written
 from batten.model.words import FILES
 from batten.storage.base import Entry, Store, describe_kind
 from batten.storage.digests import find_digest
@@ -144,11 +145,11 @@ class _FilesLook:
         path, code = f"{self._layout.output}/{name}", Code.CHANGED_ITEM_FILE
         if entry is None:
             code = Code.LOST_ITEM_FILE
-            evidence = f"it is gone; {count_of(size_of(mark), 'byte')} were written"
+            evidence = f"it is gone; {tell_written(size_of(mark))}"
         elif not entry.is_file:
             evidence = f"{describe_kind(entry)} lies where the file should be"
         elif entry.size not in map(size_of, (mark, *others)):
-            evidence = f"it has {entry.size} bytes; {size_of(mark)} were written"
+            evidence = f"it {tell_other_size(entry.size, size_of(mark))}"
         else:
             return
         yield Finding(code=code, path=path, evidence=evidence, batch=record.batch)

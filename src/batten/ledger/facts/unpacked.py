@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 
 from batten.model.disk.records import Unreadable
+from batten.model.telling.counts import count_of
 
 UNPACKED_BYTES_MAX = 1 << 29
 """Of one record batch; batten's own are cut at a sixteenth of this, or hold one batch of items."""
@@ -31,7 +32,7 @@ def refuse_unpacked(data: bytes) -> None:
             if message.type in ("record batch", "dictionary"):
                 size = _sum_sizes(message.metadata.to_pybytes(), message.body)
                 if size > UNPACKED_BYTES_MAX:
-                    raise Unreadable(f"a batch of {size:,} bytes")
+                    raise Unreadable(f"a batch of {count_of(size, 'byte')}")
     except (struct.error, ValueError, OSError, EOFError, pa.ArrowException) as error:
         if isinstance(error, Unreadable):
             raise

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from batten.ledger.files.thrift import Found, read_struct
 from batten.model.disk.footer import TAIL_SIZE, find_footer_size
 from batten.model.disk.records import Unreadable
+from batten.model.telling.counts import count_of
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -35,7 +36,7 @@ _PLACE_BYTES = 8
 def refuse_inflated(unpacked: int, packed: int) -> None:
     """Raises `Unreadable` for what stands for absurdly more than lies there."""
     if unpacked > SMALL_BYTES and unpacked > RATIO_MAX * packed:
-        raise Unreadable(f"{packed:,} bytes of it stand for {unpacked:,}")
+        raise Unreadable(f"{count_of(packed, 'byte')} of it stand for {unpacked:,}")
 
 
 class Pages:

@@ -14,6 +14,7 @@ from batten.ledger.files.schema_file import load_schema
 from batten.model.disk.names import Layout
 from batten.model.disk.records import PART_KEY, Config, Unreadable, decode_record
 from batten.model.telling.commands import command
+from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.optional import import_optional
 from batten.storage.base import Store
@@ -155,7 +156,9 @@ class Parts:
         try:
             size = file.seek(0, os.SEEK_END)
             if size != self.sizes[batch]:
-                raise self._changed(f"{name} has {size} bytes, not {self.sizes[batch]}")
+                raise self._changed(
+                    f"{name} has {count_of(size, 'byte')}, not {self.sizes[batch]:,}"
+                )
             file.seek(0)
             self._refuse_other()
         except BaseException:

@@ -24,6 +24,7 @@ from batten.model.disk.bounds import (
     Version,
 )
 from batten.model.disk.records import Unreadable, decode_record, encode_record, open_record
+from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 
 BLOCK_BYTES = 4096
@@ -132,9 +133,10 @@ def decode_start(start: bytes, size: int) -> tuple[Manifest, int]:
     at = start.find(b"\n", 0, LINE_BYTES) + 1
     manifest = _decode_head(start[: at or LINE_BYTES])
     if size - at != manifest.body_size:
-        raise Unreadable(f"{size - at} bytes follow the first line, not {manifest.body_size}")
+        follow = count_of(size - at, "byte")
+        raise Unreadable(f"after the first line are {follow}, not {manifest.body_size:,}")
     if manifest.body_size > BODY_BYTES_MAX:
-        raise Unreadable(f"{manifest.body_size} bytes follow the first line")
+        raise Unreadable(f"after the first line are {count_of(manifest.body_size, 'byte')}")
     return manifest, at
 
 

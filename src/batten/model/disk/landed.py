@@ -22,6 +22,7 @@ from typing import Any
 
 from batten.model.json_text import parse_json
 from batten.model.patterns import pattern
+from batten.model.telling.counts import count_of
 
 DIGITS = 18
 OFFSET_MAX = 10**DIGITS - 1
@@ -90,7 +91,7 @@ def encode_line(offset: int, item: Any) -> bytes:
     text = json.dumps(item, ensure_ascii=False, allow_nan=False)
     line = f'{{"offset": {offset}, "item": {text}}}\n'.encode()
     if len(line) > LINE_BYTES_MAX:
-        raise ValueError(f"it has {len(line):,} bytes, more than {LINE_BYTES_MAX:,}")
+        raise ValueError(f"it has {count_of(len(line), 'byte')}, more than {LINE_BYTES_MAX:,}")
     return line
 
 

@@ -42,6 +42,7 @@ from batten.model.disk.bounds import (
 from batten.model.disk.items.slowest import SLOWEST_PATTERN
 from batten.model.disk.runs.job_calls import UNKNOWN_CALL, JobCall, read_old_command
 from batten.model.json_text import parse_json
+from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.model.words import (
     FORMAT_OF_OUTCOMES,
@@ -344,7 +345,7 @@ def decode_record(kind: type[Record], data: bytes) -> Record:
 def refuse_large(kind: type[AnyRecord], data: bytes) -> None:
     """Raises `Unreadable` for more than any record of that kind has: it is not even parsed."""
     if len(data) > getattr(kind, "bytes_max", len(data)):
-        raise Unreadable(f"it has {len(data)} bytes, more than any file of its kind")
+        raise Unreadable(f"it has {count_of(len(data), 'byte')}, more than any file of its kind")
 
 
 _BEFORE_CHECKSUM = b', "checksum": "'

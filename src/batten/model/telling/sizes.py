@@ -24,6 +24,16 @@ def show_bytes(count: int) -> str:
     return f"{value / 1000:.1f} PB"
 
 
+def tell_other_size(found: int, written: int) -> str:
+    """`has 500 bytes, and 1,638 bytes were written`: rounded, both may look alike."""
+    return f"has {count_of(found, 'byte')}, and {tell_written(written)}"
+
+
+def tell_written(count: int) -> str:
+    """`1,638 bytes were written`."""
+    return f"{count_of(count, 'byte')} {'was' if count == 1 else 'were'} written"
+
+
 def show_age(seconds: float) -> str:
     """`64 seconds`, `3 hours`: the largest unit of which there are two."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from batten.errors import UsageError
+from batten.jobs.bounds import check_seconds
 from batten.jobs.loading.job_folder import current_folder, show_path
-from batten.kafka.connecting import list_secrets, refuse_unusable
+from batten.kafka.connecting import copy_config, list_secrets, refuse_unusable
 from batten.kafka.until import NOW, read_until
 from batten.model.json_text import parse_json
 from batten.optional import ensure_optional
@@ -226,15 +227,17 @@ def from_kafka(
             safe="Nothing was read or written.",
             next="Give one of them, or leave format= out.",
         )
-    refuse_unusable(topic, servers, config or {})
+    given = copy_config(config)
+    refuse_unusable(topic, servers, given)
     read_until(until)
+    check_seconds("timeout_seconds", timeout_seconds)
     folder, written = current_folder(), local_path(into)
     place = TopicPlace(
         topic=topic,
         servers=servers,
         into=Path(folder, written).absolute(),
         group=group,
-        config=dict(config or {}),
+        config=given,
         timeout_seconds=timeout_seconds,
     )
     return Pipeline(source=KafkaSource(place, written, until, format), folder=folder)

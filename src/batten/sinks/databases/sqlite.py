@@ -33,8 +33,9 @@ from batten.sinks.tables import (
     refuse_missing_columns,
     replace_rows,
 )
-from batten.storage.failures import writing_failure
+from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local.folder import LocalStorage
+from batten.storage.local.there import exists
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,13 +87,21 @@ class SqliteDestination:
         self._connection: sqlite3.Connection | None = None
         self._spelling: str | None = None
         refuse_own_name(target, sink.table)
-        if os.path.exists(sink.path):
+        if self._is_there():
             self._find_columns()
+
+    def _is_there(self) -> bool:
+        """Raises `StorageError` if that can't be told: a database that can't be looked at may have
+        all batches."""
+        try:
+            return exists(self._sink.path)
+        except OSError as error:
+            raise reading_failure(error, "Looking for", str(self._sink.path)) from error
 
     def prepare(self, schema: pa.Schema) -> None:
         schema = schema_with(schema, self._sink.where)
         refuse_alike(self._target, schema.names)
-        if not os.path.exists(self._sink.path):
+        if not self._is_there():
             LocalStorage(self._sink.path.parent).ensure_folder("")
         with self._translated("Preparing"), self._transaction() as connection:
             columns = ", ".join(f"{_quote(f.name)} {_type_of(f.type)}" for f in schema)
@@ -108,7 +117,7 @@ class SqliteDestination:
         refuse_missing_columns(self._target, schema, self._find_columns())
 
     def add_columns(self, schema: pa.Schema) -> None:
-        if not os.path.exists(self._sink.path):
+        if not self._is_there():
             return
         found = self._find_columns()
         refuse_alike(self._target, [*found, *(n for n in schema.names if n not in found)])
@@ -121,7 +130,7 @@ class SqliteDestination:
                     )
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
-        if not os.path.exists(self._sink.path) or not tokens:
+        if not self._is_there() or not tokens:
             return [TokenState.ABSENT for _ in tokens]
         with self._translated("Asking"):
             connection = self._connect()

@@ -21,6 +21,7 @@ from batten.errors import InconsistentError, RefusedError, StorageError, UsageEr
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.disk.throwaway_names import find_staging_owner
+from batten.model.telling.counts import count_of
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.model.words import Takes
@@ -252,7 +253,7 @@ def tell_difference(record: Delivery, there: Mapping[str, int]) -> str:
     if more:
         return f"{more[0]} is there"
     changed = sorted(name for name, size in recorded.items() if there[name] != size)
-    return f"{changed[0]} has {there[changed[0]]} bytes" if changed else "nothing"
+    return f"{changed[0]} has {count_of(there[changed[0]], 'byte')}" if changed else "nothing"
 
 
 def _sizes_of(files: Files) -> dict[str, int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
 from batten.model.disk.outcomes import decode_outcomes
+from batten.model.telling.counts import count_of
 from batten.sinks.base import RejectedError, Staged
 from batten.sinks.kafka.messages import Message, encode_messages
 from batten.sinks.rows.rejecting import UnstorableError
@@ -57,7 +58,7 @@ class Fitting:
             return
         errors: dict[int, Exception] = {
             number: UnstorableError(
-                f"its message has {self._large[item]:,} bytes, and the topic takes "
+                f"its message has {count_of(self._large[item], 'byte')}, and the topic takes "
                 f"{self._bytes_max:,}"
             )
             for number, item in _number(self._staged)

@@ -14,27 +14,32 @@ from pathlib import Path
 _NOT_THERE = {ENOENT, ENOTDIR, EBADF, ELOOP}
 
 
-def exists(path: Path) -> bool:
+def exists(path: str | Path) -> bool:
     """Whether anything is there. This, and those below, raise `OSError` if it can't be told."""
     return _mode(path) is not None
 
 
-def is_folder(path: Path) -> bool:
+def lies(path: str | Path) -> bool:
+    """Whether anything is there, and be it a link that leads nowhere."""
+    return _mode(path, follow_symlinks=False) is not None
+
+
+def is_folder(path: str | Path) -> bool:
     mode = _mode(path)
     return mode is not None and stat.S_ISDIR(mode)
 
 
-def is_file(path: Path) -> bool:
+def is_file(path: str | Path) -> bool:
     mode = _mode(path)
     return mode is not None and stat.S_ISREG(mode)
 
 
-def is_link(path: Path) -> bool:
+def is_link(path: str | Path) -> bool:
     mode = _mode(path, follow_symlinks=False)
     return mode is not None and stat.S_ISLNK(mode)
 
 
-def _mode(path: Path, *, follow_symlinks: bool = True) -> int | None:
+def _mode(path: str | Path, *, follow_symlinks: bool = True) -> int | None:
     try:
         return os.stat(path, follow_symlinks=follow_symlinks).st_mode
     except ValueError:

@@ -9,6 +9,7 @@ from batten.ledger.facts.batches.listed_parts import PartSizes
 from batten.model.disk.footer import TAIL_SIZE, decode_footer, find_footer_size
 from batten.model.disk.published import Published, published_by_footer
 from batten.model.disk.records import Completion, Unreadable
+from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.storage.base import READ_BYTES_MAX, Store
 
@@ -27,7 +28,7 @@ def published_by_footer_of(storage: Store, name: str) -> Published:
     """What a part says of itself. Raises `Unreadable`, or `StorageError`."""
     size = find_footer_size(storage.read(name, offset=-TAIL_SIZE, length=TAIL_SIZE))
     if size > READ_BYTES_MAX:
-        raise Unreadable(f"it says that its footer has {size:,} bytes")
+        raise Unreadable(f"it says that its footer has {count_of(size, 'byte')}")
     footer = storage.read(name, offset=-(size + TAIL_SIZE), length=size)
     return published_by_footer(decode_footer(footer))
 

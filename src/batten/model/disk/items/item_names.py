@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from batten.model.patterns import pattern
+from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 
 PIECE_BYTES_MAX = 255
@@ -74,9 +75,11 @@ def check_item_name(name: str, *, room: int = PATH_BYTES_MAX) -> str:
     except UnicodeEncodeError:
         raise _refuse(name, "can't be written as bytes") from None
     if max(sizes) > PIECE_BYTES_MAX:
-        raise _refuse(name, f"has a piece of {max(sizes)} bytes, more than {PIECE_BYTES_MAX}")
+        raise _refuse(
+            name, f"has a piece of {count_of(max(sizes), 'byte')}, more than {PIECE_BYTES_MAX}"
+        )
     if sum(sizes) + len(sizes) - 1 > room:
-        raise _refuse(name, f"is longer than the {room} bytes that are left for it")
+        raise _refuse(name, f"is longer than what is left for it: {count_of(room, 'byte')}")
     return name
 
 
