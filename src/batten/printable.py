@@ -7,6 +7,8 @@ sequence and no mark that turns the direction of writing reaches a terminal.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from typing import TextIO
 
 
 def escape(text: str) -> str:
@@ -16,6 +18,17 @@ def escape(text: str) -> str:
     return "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
     )
+
+
+def tell(text: str, stream: TextIO | None) -> None:
+    """Write the text as one line, in the letters that the stream knows. There may be no stream, it
+    may be closed, and nobody may hear it: what is told of ends by none of that."""
+    if stream is None:
+        return
+    with suppress(OSError, ValueError):
+        encoding = stream.encoding or "utf-8"
+        line = escape(text).encode(encoding, "backslashreplace").decode(encoding)
+        print(line, file=stream, flush=True)
 
 
 def blot(text: str) -> str:

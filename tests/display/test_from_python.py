@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,6 +157,46 @@ def test_what_shows_nothing_is_refused(pipeline: batten.Pipeline, wanted: object
     with pytest.raises(batten.UsageError, match="which shows nothing"):
         pipeline.run(progress=wanted)  # type: ignore[arg-type]
     assert not Path(f"{pipeline.output}.batten").exists()
+
+
+class Unheard(io.StringIO):
+    """Whoever read from it has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def make_closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [None, make_closed(), Unheard(), io.TextIOWrapper(io.BytesIO(), encoding="ascii")],
+    ids=["none", "closed", "unheard", "ascii"],
+)
+def test_a_run_does_not_depend_on_who_hears_of_it(
+    stream: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Daemons and programs with windows have no standard error. Others write it into a file that
+    knows few letters."""
+    monkeypatch.setattr("sys.stderr", stream)
+    made = batten.from_items(["é", "ü"], key=str).map(refuse_one, version="1")
+    made = made.options(stop_when=None).write_parquet(tmp_path / "öut")
+    with pytest.warns(batten.QuarantinedWarning):
+        report = made.run(executor="serial")
+    assert (report.accounts.committed, report.quarantined) == (1, 1)
+    if stream is not None and stream.encoding == "ascii":
+        stream.flush()
+        assert b"First item that failed: '\\xfc': ValueError: \\xfc" in stream.buffer.getvalue()
+
+
+def refuse_one(text: str) -> dict[str, str]:
+    if text == "ü":
+        raise ValueError(text)
+    return {"text": text}
 
 
 def test_it_warns_and_a_check_raises(pipeline: batten.Pipeline) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from batten.display.colours import Colour, Span, has_colours, join_spans
 from batten.display.rate import ItemRate, finished_share
 from batten.executors.printing.last_line import last_line
-from batten.printable import count_columns, escape
+from batten.printable import count_columns, tell
 
 if TYPE_CHECKING:
     from batten.run.progress import Status
@@ -45,8 +45,7 @@ class Bar:
         last_line.draw(join_spans(spans, columns - 1, coloured=self._has_colours))
 
     def note(self, text: str) -> None:
-        with suppress(OSError):
-            print(escape(text), file=self._stream, flush=True)
+        tell(text, self._stream)
 
     def close(self) -> None:
         if not self._is_closed:
@@ -74,8 +73,7 @@ class Lines:
             self.note("".join(piece.text for piece in self._rate.describe(status)))
 
     def note(self, text: str) -> None:
-        with suppress(OSError):
-            print(escape(text), file=self._stream, flush=True)
+        tell(text, self._stream)
 
     def close(self) -> None:
         pass

@@ -52,8 +52,16 @@ def _choose() -> Progress:
 
         bar = find_notebook_bar()
         return GuardedProgress(bar) if bar is not None else Lines(sys.stderr)
-    is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    is_terminal = _is_terminal() and os.environ.get("TERM") != "dumb"
     return Bar(sys.stderr) if is_terminal and _has_descriptor() else Lines(sys.stderr)
+
+
+def _is_terminal() -> bool:
+    """False where there is no standard error, or a closed one."""
+    try:
+        return sys.stderr.isatty()
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _has_descriptor() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus
-from batten.printable import escape
+from batten.printable import escape, tell
 from batten.run.progress import Silent
 
 if TYPE_CHECKING:
@@ -93,8 +92,7 @@ def _warn_of_silent(text: str, *, is_command: bool) -> None:
     if not is_command:
         warnings.warn(escape(text), RuntimeWarning, stacklevel=2)
         return
-    with suppress(OSError):
-        print(escape(text), file=sys.stderr, flush=True)  # noqa: T201 - of the command
+    tell(text, sys.stderr)
 
 
 def tell_quarantined(report: Report, options: RunOptions, *, check: bool) -> None:

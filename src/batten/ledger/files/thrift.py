@@ -10,6 +10,8 @@ from __future__ import annotations
 from batten.model.disk.records import Unreadable
 
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _FLOAT, _TEXT, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+_TRUTHS = frozenset({_TRUE, _FALSE})
+_NUMBERS = frozenset({_I16, _I32, _I64})
 _DEPTH_MAX = 12
 _ODD = "a page or the footer of it has odd fields"
 
@@ -30,21 +32,28 @@ def read_struct(data: bytes, at: int, depth: int = 0) -> tuple[Found, int]:
         else:
             number, at = _read_varint(data, at)
             field = _signed(number)
-        if kind in (_TRUE, _FALSE):
+        if kind in _TRUTHS:
             continue
-        found[field], at = _read_value(data, at, kind, depth)
+        # Most numbers and sizes take one byte, and there are some hundred of them in a footer.
+        short = data[at]
+        if short < 0x80 and kind in _NUMBERS:
+            found[field], at = _signed(short), at + 1
+        elif short < 0x80 and kind == _TEXT:
+            found[field], at = None, at + 1 + short
+        else:
+            found[field], at = _read_value(data, at, kind, depth)
     return found, at + 1
 
 
 def _read_value(data: bytes, at: int, kind: int, depth: int) -> tuple[object, int]:
-    if kind in (_I16, _I32, _I64):
+    if kind in _NUMBERS:
         number, at = _read_varint(data, at)
         return _signed(number), at
     if kind == _STRUCT and depth < _DEPTH_MAX:
         return read_struct(data, at, depth + 1)
     if kind == _LIST and depth < _DEPTH_MAX:
         return _read_list(data, at, depth + 1)
-    if kind in (_TRUE, _FALSE, _BYTE):
+    if kind in _TRUTHS or kind == _BYTE:
         return None, at + 1
     if kind == _FLOAT:
         return None, at + 8
