@@ -15,10 +15,13 @@ import batten
 from batten.errors import InconsistentError, UsageError
 from batten.inspect.verifying.verify import verify
 from batten.kafka.client_errors import tell
+from batten.kafka.cluster import Topic
 from batten.pipeline.pipeline import Pipeline
 from batten.pipeline.topics.failures import READER
 from batten.pipeline.topics.landing import (
+    Reached,
     TopicPlace,
+    _begin,
     _land_partition,
     land_topic,
     look_at_topic,
@@ -107,6 +110,33 @@ def test_fewer_partitions_are_another_topic(broker: Broker, topic: str, tmp_path
     broker.make(topic)
     with pytest.raises(InconsistentError, match="made anew"):
         run(job(broker, topic, tmp_path))
+
+
+def test_a_topic_with_another_id_is_not_landed(tmp_path: Path) -> None:
+    place = TopicPlace(
+        topic="x", servers="y", into=tmp_path, group="", config={}, timeout_seconds=1
+    )
+    for known, now in (("one", "one"), ("", "one"), ("one", "")):
+        assert _begin(place, Reached(known, {0: 3}), Topic(now, 1), {0: 0}).id == "one"
+    with pytest.raises(InconsistentError, match="made anew, or has lost messages: it has another"):
+        _begin(place, Reached("one", {0: 3}), Topic("two", 1), {0: 0})
+
+
+def test_a_group_is_told_how_far_was_landed_and_never_asked(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    from confluent_kafka import Consumer, TopicPartition
+
+    broker.make(topic)
+    send(broker, topic, 1, 2, 3)
+    group = f"of-{topic}"
+    watcher = Consumer({"bootstrap.servers": broker.servers, "group.id": group, "log_level": 0})
+    run(job(broker, topic, tmp_path, group=group))
+    (told,) = watcher.committed([TopicPartition(topic, 0)], 30)
+    assert told.offset == 3
+    watcher.commit(offsets=[TopicPartition(topic, 0, 0)], asynchronous=False)
+    watcher.close()
+    assert run(job(broker, topic, tmp_path, group=group)).executed_items == 0
 
 
 def test_a_time_before_all_times_of_a_broker_is_before_all_messages(

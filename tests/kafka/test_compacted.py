@@ -13,6 +13,7 @@ from tests.kafka.test_source import job, run, send, values
 
 from batten.cli.main import main
 from batten.crashlab.servers.broker import OTHER
+from batten.errors import InconsistentError
 from batten.inspect.verifying.verify import verify
 from batten.sinks.kafka.tokens import ENDING
 
@@ -79,6 +80,23 @@ def test_a_topic_of_tokens_of_which_nothing_is_left_has_none(
     send_compacted(broker.servers, topic + ENDING, {}, 6)
     (lacking,) = verify(tmp_path / "out", should_ask=True).findings
     assert "no token of 3 batches" in lacking.evidence
+
+
+def test_a_topic_with_another_id_is_another_topic(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    """The broker of the tests gives none, so they are written into the tokens."""
+    run(written(broker, topic, tmp_path))
+    tokens = [
+        (key, (value or b"").replace(b'"topic_id":""', b'"topic_id":"id-%d"' % (number // 2)))
+        for number, (key, value) in enumerate(take_tokens(broker, topic))
+    ]
+    send_compacted(broker.servers, topic + ENDING, dict(enumerate(tokens)), 3)
+    (found,) = verify(tmp_path / "out", should_ask=True).findings
+    assert "it has another id" in found.evidence
+    again = written(broker, topic, tmp_path / "again", dataset="out")
+    with pytest.raises(InconsistentError, match="was made anew: it has another id"):
+        run(again)
 
 
 UNTIL = {
