@@ -27,8 +27,8 @@ def tell(text: str, stream: TextIO | None) -> None:
         return
     with suppress(OSError, ValueError):
         encoding = stream.encoding or "utf-8"
-        line = escape(text).encode(encoding, "backslashreplace").decode(encoding)
-        print(line, file=stream, flush=True)
+        known = text.encode(encoding, "backslashreplace").decode(encoding)
+        print(escape(known), file=stream, flush=True)
 
 
 def blot(text: str) -> str:
