@@ -32,11 +32,11 @@ def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding
                 evidence = "it is of an earlier dataset, and not made of this one yet"
             kind = delivery.shown_as
             yield Finding(code=Code.UNDELIVERED, path=target, evidence=evidence, kind=kind)
-        elif target in unseen:
+        elif target in unseen or not delivery.is_file:
             continue
-        elif delivery.is_file and size is None:
+        elif size is None:
             yield Finding(code=Code.LOST_FILE, path=target, evidence="the file is gone")
-        elif delivery.is_file and size != delivery.size:
+        elif size != delivery.size:
             evidence = f"it {tell_other_size(size, delivery.size)}"
             yield Finding(code=Code.CHANGED_FILE, path=target, evidence=evidence)
 
