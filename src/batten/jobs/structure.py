@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from batten.errors import UsageError
-from batten.model.json_text import parse_json
+from batten.model.telling.cutting import cut_middle
 from batten.model.value_class import value_class
 
 _NAME_MAX = 64
 _TOLD_MAX = 2000
 _SHOWN_MAX = 400
+_KEPT_MAX = 10_000
+"""So much of an answer is quarantined."""
+_SENT_BACK_MAX = 100_000
+"""So much of an answer goes back to the model: what it is sent is paid, too."""
 
 
 class AnswerError(ValueError):
     """A model's answer is not what was asked for, and was not repaired.
 
     Attributes:
+        told: What is wrong with it.
         raw: The text of the last answer.
+        is_final: Whether a repair is of no use.
         status_code: 422, so that it is not tried again unless `retry_on` says so.
     """
 
@@ -32,8 +39,15 @@ class AnswerError(ValueError):
         self.told = told
         self.raw = raw
         self.is_final = is_final
-        # The traceback in the quarantine has it whole.
-        self.add_note(f"The whole answer: {raw}")
+        note_answer(self, raw)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(AnswerError, is_final=self.is_final), (self.told, self.raw)
+
+
+def note_answer(error: BaseException, raw: str) -> None:
+    """What was paid is in the traceback that is quarantined."""
+    error.add_note(f"The whole answer: {cut_middle(raw, _KEPT_MAX)}")
 
 
 @value_class
@@ -49,22 +63,38 @@ class Structure:
         if not isinstance(body, Mapping) or not isinstance(body.get("messages"), list):
             raise TypeError("request_fn is to give a dict with a list of messages")
         name = re.sub(r"[^A-Za-z0-9_-]", "_", self.model.__name__)[:_NAME_MAX]
-        schema = _make_strict(self.model.model_json_schema())
-        wanted = {"name": name, "strict": True, "schema": schema}
+        wanted = {"name": name, "strict": True, "schema": json.loads(write_schema(self.model))}
         return {"response_format": {"type": "json_schema", "json_schema": wanted}, **body}
 
     def read(self, answer: Any) -> Any:
-        """The row. Raises `AnswerError`."""
-        message = _get(_first(_get(answer, "choices")), "message")
+        """The row. Raises `AnswerError` for what the model may repair, `ValueError` for what is no
+        answer of a model, and whatever a validator raises."""
+        choice = _first(_get(answer, "choices"))
+        message = _get(choice, "message")
+        if message is None:
+            raise ValueError(
+                "it is no answer of a chat model, which has choices with a message (a stream has "
+                f"to be put together first): {repr(answer)[:_SHOWN_MAX]}"
+            )
         refusal, text = _get(message, "refusal"), _get(message, "content")
-        if refusal:
-            raise AnswerError("the model refuses to answer", str(refusal), is_final=True)
+        ended = _get(choice, "finish_reason")
+        if refusal or ended == "content_filter":
+            raise AnswerError("the model refuses to answer", str(refusal or ""), is_final=True)
+        if isinstance(text, list | tuple):
+            pieces = [_get(piece, "text") for piece in text]
+            text = "".join(piece for piece in pieces if isinstance(piece, str)) or None
         if not isinstance(text, str):
-            raise AnswerError("the answer has no text", "" if text is None else str(text))
+            why = f" (it ended with {ended})" if isinstance(ended, str) else ""
+            raise AnswerError(f"the answer has no text{why}", "" if text is None else str(text))
         try:
-            return self.model.model_validate_json(text)
+            made = self.model.model_validate_json(text)
+            _check_plain(text)
         except ValueError as error:
             raise AnswerError(_tell(error), text) from None
+        except Exception as error:
+            note_answer(error, text)
+            raise
+        return made
 
     def repair(self, body: Mapping[str, Any], error: AnswerError) -> dict[str, Any]:
         """The body of a further request, which tells the model what was wrong."""
@@ -72,10 +102,10 @@ class Structure:
             f"That answer is not valid. {error.told[:_TOLD_MAX]} Answer again, with the whole JSON "
             "object and nothing else."
         )
-        further = [
-            {"role": "assistant", "content": error.raw},
-            {"role": "user", "content": told},
-        ]
+        further = [{"role": "user", "content": told}]
+        if error.raw:
+            raw = cut_middle(error.raw, _SENT_BACK_MAX)
+            further.insert(0, {"role": "assistant", "content": raw})
         return {**body, "messages": [*body["messages"], *further]}
 
 
@@ -87,7 +117,45 @@ def make_structure(model: Any, repairs: int) -> Structure:
             safe="Nothing was read or written.",
             next="Write a class that derives from pydantic.BaseModel, with the fields of the row.",
         )
+    try:
+        write_schema(model)
+    except Exception as error:
+        raise UsageError(
+            f"{model.__name__} can't be sent to a model as a schema: {_tell_shortly(error)}",
+            safe="Nothing was read or written.",
+            next="Give its fields types that JSON has: numbers, texts, lists, other models.",
+        ) from error
     return Structure(model=model, repairs=repairs)
+
+
+@functools.lru_cache(maxsize=64)
+def write_schema(model: Any) -> str:
+    """The JSON schema of a pydantic model, as it is sent. Raises what pydantic raises for a model
+    that has none."""
+    return json.dumps(_make_strict(model.model_json_schema()))
+
+
+def _check_plain(text: str) -> None:
+    """Raises `ValueError` for what pydantic reads and JSON has not, and for a name that comes twice
+    in an object: nobody knows which of both values is meant."""
+
+    def take(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"the name {twice[:_NAME_MAX]!r} is in one object twice.")
+        return made
+
+    json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=take)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON.")
+
+
+def _tell_shortly(error: BaseException) -> str:
+    return " ".join(str(error).split())[:_SHOWN_MAX]
 
 
 def _tell(error: ValueError) -> str:
@@ -113,29 +181,32 @@ def _make_strict(schema: dict[str, Any]) -> dict[str, Any]:
     nothing has a default, and a reference stands alone."""
     known = schema.get("$defs", {})
 
-    def walk(node: Any) -> Any:
+    def walk(node: Any, within: tuple[str, ...] = ()) -> Any:
         if isinstance(node, list):
-            return [walk(each) for each in node]
+            return [walk(each, within) for each in node]
         if not isinstance(node, dict):
             return node
         if "$ref" in node and len(node) > 1:
             rest = {name: each for name, each in node.items() if name not in ("$ref", "default")}
-            if not rest:
+            name = node["$ref"].rpartition("/")[2]
+            # What holds itself has no end when it is written out.
+            if not rest or name in within:
                 return {"$ref": node["$ref"]}
-            target = known.get(node["$ref"].rpartition("/")[2], {})
-            return walk({**target, **rest})
+            return walk({**known.get(name, {}), **rest}, (*within, name))
         made: dict[str, Any] = {}
         for name, each in node.items():
             if name in ("properties", "$defs"):
-                made[name] = {key: walk(within) for key, within in each.items()}
+                made[name] = {key: walk(inner, within) for key, inner in each.items()}
             elif name in ("enum", "const", "examples"):
                 made[name] = each
-            elif name != "default":
-                made[name] = walk(each)
+            elif name == "oneOf":
+                made["anyOf"] = walk(each, within)
+            elif name not in ("default", "discriminator"):
+                made[name] = walk(each, within)
         if isinstance(made.get("properties"), dict):
             made["additionalProperties"] = False
             made["required"] = list(made["properties"])
         return made
 
-    strict: dict[str, Any] = parse_json(json.dumps(walk(schema)))
+    strict: dict[str, Any] = walk(schema)
     return strict

@@ -19,11 +19,19 @@ from typing import Any, Union, get_args, get_origin
 
 import pyarrow as pa
 
+from batten.errors import UsageError
 from batten.jobs.step import Step
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.rows.python_types import PLAIN, read_type
-from batten.rows.row_classes import Fields, find_fields, find_return, holds_arrow, takes_others
+from batten.rows.row_classes import (
+    Fields,
+    find_fields,
+    find_return,
+    find_root,
+    holds_arrow,
+    takes_others,
+)
 from batten.rows.schema import read_schema_option
 
 _STREAMS = (
@@ -93,6 +101,7 @@ def find_declared(steps: Sequence[Step], option: Any, key_column: str) -> Declar
     if making is None or making.kind == "map_batches":
         return Declared()
     kind = _find_row_class(making)
+    _check_record(making)
     columns: dict[str, pa.Field | None] = {}
     opened: set[str] = set()
     given = [(name, each) for name, each in find_fields(kind) or () if name != key_column]
@@ -140,6 +149,20 @@ def _find_row_class(step: Step) -> Any:
     if step.kind == "flat_map" and get_origin(kind) in _STREAMS:
         kind = _without_none(get_args(kind)[0])
     return kind
+
+
+def _check_record(step: Step) -> None:
+    """Raises `UsageError` where calls that are paid would give what is no row."""
+    kind = getattr(step.making_rows, "row_class", None)
+    if kind is None or step.keeps_input:
+        return
+    is_bare = find_fields(kind) == [] and not takes_others(kind)
+    if is_bare or find_root(kind) is not None:
+        raise UsageError(
+            f"{kind.__name__} can't be a row: it has no fields that could be columns.",
+            safe="Nothing was read or written.",
+            next="Give the model a field for each column, or make rows of it in a .map() after it.",
+        )
 
 
 def _without_none(kind: Any) -> Any:

@@ -13,7 +13,12 @@ from batten.rows.tensors import as_nested_lists, is_tensor, make_tensors
 
 
 class Unfit(ValueError):
-    """Rows that can't be columns, or not those of the dataset; the text says which and why."""
+    """Rows that can't be columns, or not those of the dataset; the text says which and why. `rows`
+    shows them where they are known: they may have been paid for."""
+
+    def __init__(self, told: str, rows: str = "") -> None:
+        super().__init__(told)
+        self.rows = rows
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

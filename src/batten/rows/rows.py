@@ -17,19 +17,25 @@ from typing import Any
 
 import pyarrow as pa
 
+from batten.model.telling.cutting import cut_middle
 from batten.rows.arrays import integers, plain_array
 from batten.rows.fitting import Unfit, conform
 from batten.rows.values import PLAIN, STORED, as_plain, as_record
 
 ITEM = "batten.item"
 
+_ROWS_SHOWN = 3
+_CHARACTERS_SHOWN = 10_000
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Unfitting:
-    """An item whose rows are not rows of the dataset, and why."""
+    """An item whose rows are not rows of the dataset, and why. They may have been paid for, so
+    `rows` shows what can be shown of them."""
 
     item: int
     reason: str
+    rows: str
 
 
 def as_row(value: Any) -> dict[str, Any]:
@@ -44,9 +50,33 @@ def as_row(value: Any) -> dict[str, Any]:
             return record
     except Exception as error:
         kind = type(value).__name__
-        raise Unfit(f"a {kind} can't be made a row: {type(error).__name__}: {error}") from error
+        told = f"a {kind} can't be made a row: {type(error).__name__}: {error}"
+        raise Unfit(told, show_value(value)) from error
     kind = "None" if value is None else f"of type {type(value).__name__}"
-    raise Unfit(f"the row is {kind}; a row is a dict, a dataclass or a pydantic model")
+    told = f"the row is {kind}; a row is a dict, a dataclass or a pydantic model"
+    raise Unfit(told, show_value(value))
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """For who looks why they do not fit: the first ones, without what is too long."""
+    told = "\n".join(map(show_value, rows[:_ROWS_SHOWN]))
+    left = len(rows) - _ROWS_SHOWN
+    return f"{told}\n… ({left:,} rows more)" if left > 0 else told
+
+
+def show_value(value: Any) -> str:
+    """The same of one value."""
+    if isinstance(value, dict):
+        told = ", ".join(f"{name!r}: {show_value(each)}" for name, each in value.items())
+        return f"{{{told}}}"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"{len(value):,} bytes"
+    if isinstance(value, str):
+        return repr(cut_middle(value, _CHARACTERS_SHOWN))
+    try:
+        return cut_middle(repr(value), _CHARACTERS_SHOWN)
+    except Exception as error:  # noqa: BLE001 - a class of the user's own
+        return f"a {type(value).__name__} that can't be shown ({type(error).__name__})"
 
 
 def build_tables(
@@ -91,7 +121,7 @@ def build_tables_alike(
             table = _with_items(infer_table(own), [item] * len(own))
             alike.setdefault(table.schema, []).append(table)
         except Unfit as error:
-            unfitting.append(Unfitting(item=item, reason=str(error)))
+            unfitting.append(Unfitting(item=item, reason=str(error), rows=show_rows(own)))
     return [pa.concat_tables(tables).combine_chunks() for tables in alike.values()], unfitting
 
 
@@ -110,7 +140,8 @@ def conform_table(table: pa.Table, schema: pa.Schema) -> tuple[list[pa.Table], l
                 fitted = conform(data.slice(start, count), schema)
                 tables.append(_with_items(fitted, [item] * count))
             except Unfit as error:
-                unfitting.append(Unfitting(item=item, reason=str(error)))
+                shown = show_rows(data.slice(start, min(count, _ROWS_SHOWN)).to_pylist())
+                unfitting.append(Unfitting(item=item, reason=str(error), rows=shown))
         return tables, unfitting
 
 
@@ -280,7 +311,7 @@ def _build_by_item(
         try:
             tables.append(_with_items(conform(infer_table(own, schema), schema), [item] * len(own)))
         except Unfit as error:
-            unfitting.append(Unfitting(item=item, reason=str(error)))
+            unfitting.append(Unfitting(item=item, reason=str(error), rows=show_rows(own)))
     return ([pa.concat_tables(tables).combine_chunks()] if tables else []), unfitting
 
 
@@ -293,7 +324,7 @@ def _build_stretches(
         try:
             table = _with_items(infer_table(own), [item] * len(own))
         except Unfit as error:
-            unfitting.append(Unfitting(item=item, reason=str(error)))
+            unfitting.append(Unfitting(item=item, reason=str(error), rows=show_rows(own)))
             continue
         if tables and (both := _join_equals(tables[-1], table)) is not None:
             tables[-1] = both

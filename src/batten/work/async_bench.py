@@ -26,6 +26,7 @@ from batten.work.bench import Bench
 from batten.work.calling.async_calls import AsyncChain
 from batten.work.calling.calls import Failure, ItemFailedError, describe_error
 from batten.work.calling.most_fail import Streak, name_kind, tell_ended
+from batten.work.calling.units import failure_of
 from batten.work.items import fail_unfitting, without_key
 from batten.work.staged.chunk_files import scatter_pieces
 from batten.work.staged.staging_pace import StagingPace
@@ -220,8 +221,7 @@ class AsyncBench:
         except ItemFailedError as failed:
             self._take_end(own, number, failed.at(number), clock() - began)
         except Unfit as error:
-            failure = Failure(item=number, error=str(error), trace="", attempts=1)
-            self._take_end(own, number, failure, clock() - began)
+            self._take_end(own, number, failure_of(error, number), clock() - began)
         except Exception as error:  # noqa: BLE001 - raised again by who stages
             own.error = error
         finally:

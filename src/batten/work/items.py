@@ -21,7 +21,7 @@ from batten.executors.randomness import seed_held
 from batten.jobs.step import Step
 from batten.model.disk.items.slowest import Slow, Slowest
 from batten.rows.fitting import Unfit
-from batten.rows.rows import Unfitting, as_row, build_tables, conform_table
+from batten.rows.rows import Unfitting, as_row, build_tables, conform_table, show_rows
 from batten.sources.base import Gone, Unavailable
 from batten.work.calling.calls import (
     BARE,
@@ -31,7 +31,7 @@ from batten.work.calling.calls import (
     Outfit,
     describe_error,
 )
-from batten.work.calling.units import UnitCalls, failure_of
+from batten.work.calling.units import UnitCalls, fail_rows, failure_of
 from batten.work.usage import Teller
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def give_none(item: Gone | Unavailable) -> tuple[()]:
 
 def fail_unfitting(unfitting: Iterable[Unfitting]) -> list[Failure]:
     return [
-        Failure(item=each.item, error=f"the row does not fit: {each.reason}", trace="", attempts=1)
+        fail_rows(each.item, f"the row does not fit: {each.reason}", each.rows)
         for each in unfitting
     ]
 
@@ -261,7 +261,10 @@ def without_key(
     return (
         [row for row, _ in kept],
         [owner for _, owner in kept],
-        [Unfitting(item=owner, reason=reason) for owner in clashing],
+        [
+            Unfitting(item=owner, reason=reason, rows=show_rows([{key_column: value}]))
+            for owner, value in clashing.items()
+        ],
     )
 
 

@@ -76,8 +76,13 @@ def describe_error(error: BaseException) -> tuple[str, str]:
     while trace is not None and _is_of_calls(trace):
         trace = trace.tb_next
     lines = without_modules("".join(traceback.format_exception(type(error), error, trace)))
-    looked_at = redact(blot(cut_middle(lines, _LOOKED_AT_MAX)))
-    return text, cut_middle(_as_text(looked_at), TRACE_CHARACTERS_MAX)
+    return text, without_secrets(lines)
+
+
+def without_secrets(told: str) -> str:
+    """What is kept of a long text beside an item that failed."""
+    looked_at = redact(blot(cut_middle(told, _LOOKED_AT_MAX)))
+    return cut_middle(_as_text(looked_at), TRACE_CHARACTERS_MAX)
 
 
 def _is_of_calls(trace: TracebackType) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from batten.jobs.step import Step
 from batten.model.telling.hiding import redact
 from batten.rows.fitting import Unfit
-from batten.rows.rows import as_row
+from batten.rows.rows import as_row, show_value
 
 
 def hold_input(step: Step, value: Any) -> dict[str, Any] | None:
@@ -38,16 +38,16 @@ def list_results(step: Step, value: Any, kept: dict[str, Any] | None, made: Any)
         case "flat_map":
             return list(made) if kept is None else [{**kept, **as_row(row)} for row in made]
         case "check":
-            refuse_failed(step.function, made)
+            refuse_failed(step.function, made, value)
             return [value]
         case _:
             return [value] if made else []
 
 
-def refuse_failed(check: Any, verdict: Any) -> None:
+def refuse_failed(check: Any, verdict: Any, value: Any = None) -> None:
     """A check passes by saying yes or nothing; a text says why it does not, as `Unfit`."""
     if verdict is None or (verdict and not isinstance(verdict, str)):
         return
     name = getattr(check, "__name__", type(check).__name__)
     reason = f": {redact(verdict)}" if isinstance(verdict, str) and verdict else ""
-    raise Unfit(f"the check {name} says no{reason}")
+    raise Unfit(f"the check {name} says no{reason}", "" if value is None else show_value(value))

@@ -83,7 +83,12 @@ def _ask_and_wait(
     structure = Structure(model=model, repairs=repairs)
     body = structure.ask(request_fn(row))
     for left in range(repairs, -1, -1):
-        made = _take(structure, call(body), usage, left)
+        answer = call(body)
+        if inspect.isawaitable(answer):
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise TypeError("call gave something to be awaited: write it as async def")
+        made = _take(structure, answer, usage, left)
         if not isinstance(made, AnswerError):
             return made
         body = structure.repair(body, made)

@@ -23,6 +23,7 @@ from batten.work.calling.calls import (
     ItemFailedError,
     Outfit,
     as_final,
+    without_secrets,
 )
 
 Group = tuple[int, list[dict[str, Any]]]
@@ -232,4 +233,10 @@ def failure_of(error: ItemFailedError | Unfit, item: int) -> Failure:
     """What is kept of an item that failed with that error."""
     if isinstance(error, ItemFailedError):
         return error.at(item)
-    return Failure(item=item, error=str(error), trace="", attempts=1)
+    return fail_rows(item, str(error), error.rows)
+
+
+def fail_rows(item: int, why: str, rows: str) -> Failure:
+    """The failure of an item whose rows can't be kept; they are in the quarantine as they were."""
+    told = without_secrets(f"What it gave: {rows}\n") if rows else ""
+    return Failure(item=item, error=why, trace=told, attempts=1)
