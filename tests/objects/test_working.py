@@ -15,7 +15,8 @@ import pytest
 import batten
 from batten.storage.objects.store import BucketStore
 
-ITEMS = 40
+ITEMS, GATE_AT = 40, 10
+EXIT_INTERRUPTED = 75
 SECONDS_MAX = 120.0
 
 JOB = """
@@ -23,7 +24,8 @@ import os, pathlib, time
 import batten
 
 def work(number):
-    while number >= 10 and not pathlib.Path("gate").exists():
+    batten.usage(calls=1)
+    while number >= {gate_at} and not pathlib.Path("gate").exists():
         time.sleep(0.01)
     with open("done.log", "a") as log:
         log.write(f"{{number}} {{os.environ['WHO']}}\\n")
@@ -40,11 +42,11 @@ class Workers:
     def __init__(self, folder: Path, prefix: str) -> None:
         self._folder = folder
         self.output = f"{prefix}/rows"
-        (folder / "job.py").write_text(JOB.format(items=ITEMS, output=self.output))
+        (folder / "job.py").write_text(JOB.format(items=ITEMS, gate_at=GATE_AT, output=self.output))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, who: str) -> subprocess.Popen[bytes]:
-        words = ["work", "job.py", "--jobs", "1", "--gone-after", "6"]
+    def start(self, who: str, *options: str) -> subprocess.Popen[bytes]:
+        words = ["work", "job.py", "--jobs", "1", "--gone-after", "6", *options]
         with (self._folder / f"{who}.out").open("ab") as out:
             self._running[who] = subprocess.Popen(
                 [sys.executable, "-m", "batten", *words],
@@ -111,6 +113,22 @@ def test_two_do_the_job_and_the_second_goes_on_where_the_run_was_killed(workers:
     workers.open_gate()
     assert workers.end("second") == 0, workers.told("second")
     workers.check_rows()
+
+
+def test_a_budget_holds_over_both_machines(workers: Workers) -> None:
+    budget = 14
+    workers.start("first", "--budget", f"calls={budget}")
+    workers.wait_until(lambda: len(workers.who_did()) == GATE_AT)
+    workers.start("second")
+    workers.wait_until(lambda: "Working for the run" in workers.told("second"))
+    workers.open_gate()
+    assert workers.end("first") == EXIT_INTERRUPTED, workers.told("first")
+    assert workers.end("second") == EXIT_INTERRUPTED, workers.told("second")
+    usage = batten.diagnose(workers.output).contents.usage
+    assert usage is not None
+    lost = sum(usage.lost_at_most.values())
+    assert len(workers.who_did()) <= usage.total["calls"] <= budget
+    assert budget - lost <= usage.total["calls"]
 
 
 @pytest.mark.crash

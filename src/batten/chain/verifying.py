@@ -35,7 +35,8 @@ from batten.sources.base import ScanBlock, Source
 class ChainLink:
     """What was found between a dataset and the one that is made of it. `missing` keys have rows in
     the first and are no items of the second, `extra` ones are items without such a row, and
-    `changed` ones have other content. `reason` says why it can't be told, or is behind."""
+    `changed` ones have other content. `reason` says why it can't be told, or is behind. Where the
+    second `is_finalized`, it has no items: it was made of all rows at once."""
 
     upstream: str
     output: str
@@ -45,6 +46,7 @@ class ChainLink:
     changed: tuple[str, ...] = ()
     reason: str = ""
     is_behind: bool = False
+    is_finalized: bool = False
 
     @property
     def is_closed(self) -> bool:
@@ -152,7 +154,7 @@ def _compare(upstream: Place, place: Place, observation: Observation) -> ChainLi
     if observation.completion is None:
         return replace(link, reason="its accounts are not closed", is_behind=True)
     if is_finalized(observation.config):
-        return link
+        return replace(link, is_finalized=True)
     plan = Plan(place.storage, place.layout, list(observation.segments))
     source = find_source(place, observation, plan)
     if source is None:

@@ -26,6 +26,8 @@ def list_lines(chain: ChainVerification) -> Iterator[str]:
 
 
 def _tell_link(link: ChainLink) -> str:
+    if link.is_closed and link.is_finalized:
+        return f"{link.output} was finalized from the rows that are here"
     if link.is_closed:
         return f"{count_of(link.rows, 'row')}, each an item of {link.output}"
     told = [link.reason] if link.reason else []
