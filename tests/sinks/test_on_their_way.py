@@ -5,8 +5,12 @@ While accounts are open, both are a run that was cut off. Once they are closed, 
 
 from __future__ import annotations
 
+import errno
+import os
+import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +18,8 @@ import pyarrow as pa
 import pytest
 
 import batten
-from batten.errors import InconsistentError
+from batten.crashlab.promises import UNHARMED
+from batten.errors import InconsistentError, RefusedError, StorageError
 from batten.inspect.verifying.verify import verify
 from batten.pipeline.pipeline import Pipeline
 
@@ -185,3 +190,59 @@ def test_a_replaced_table_of_which_the_tokens_stayed_is_not_filled_and_so_it_is_
     with pytest.raises(InconsistentError, match="batches were published there"):
         replacing(lab, 5).run(executor="serial")
     assert state_of(lab) == ("INCONSISTENT" if lab.kind == "sqlite" else "COMPLETE: lost-table")
+
+
+class SyncsCounted:
+    """Each call of fsync; that with this number fails."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: int | None = None) -> None:
+        self.count = 0
+        self._failing = failing
+        self._fsync = os.fsync
+        monkeypatch.setattr(os, "fsync", self)
+
+    def __call__(self, descriptor: int) -> None:
+        self.count += 1
+        if self.count == self._failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self._fsync(descriptor)
+
+
+@pytest.mark.parametrize("sample", [6, pytest.param(None, marks=pytest.mark.crash, id="all")])
+def test_whichever_sync_of_a_fresh_run_fails_what_is_there_is_told(
+    tmp_path: Path,
+    make: Make,
+    sample: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+    seeded: random.Random,
+) -> None:
+    name = Path(make(ensure(tmp_path / "first"), 5).run(executor="serial").path).name
+    copy(tmp_path / "first", tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        counted = SyncsCounted(patch)
+        make(tmp_path / "whole", 5).run(executor="serial", fresh=True)
+    numbers = range(1, counted.count + 1)
+    for number in numbers if sample is None else seeded.sample(numbers, sample):
+        folder = tmp_path / f"failed-{number}"
+        copy(tmp_path / "first", folder)
+        with monkeypatch.context() as patch, suppress(StorageError):
+            SyncsCounted(patch, number)
+            make(folder, 5).run(executor="serial", fresh=True)
+        assert batten.diagnose(folder / name).state in UNHARMED, number
+        assert Path(find_refused(folder / name)).exists(), number
+        make(folder, 5).run(executor="serial", fresh=True)
+        assert verify(folder / name).is_sound, number
+
+
+def ensure(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def find_refused(output: Path) -> str:
+    """What keeps it from being verified; or itself."""
+    try:
+        verify(output)
+    except RefusedError as refused:
+        return str(refused).partition(": ")[0]
+    return str(output)

@@ -94,6 +94,9 @@ def _list_unsynced(place: Place, observation: Observation) -> tuple[LandedFile, 
     storage, layout = place.storage, place.layout
     if not observation.is_unsynced or storage.find(layout.config) is not None:
         return ()
+    output = storage.find(layout.output)
+    if output is None or not output.is_folder:
+        return ()
     found = [find_landed(name) for name in storage.list_names(layout.output)]
     files = [file for file in found if file is not None]
     return tuple(keep_deleted(files)) if len(files) == len(found) else ()

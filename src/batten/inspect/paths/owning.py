@@ -28,8 +28,15 @@ def refuse_absent(place: Place, judgement: Judgement) -> None:
 
 
 def refuse_pending(place: Place, judgement: Judgement) -> None:
-    """Raises `RefusedError` while a change is half made: what is there is neither old nor new."""
+    """Raises `RefusedError` while a change is half made: what is there is neither old nor new. Also
+    while names are not durable: a power cut could take them."""
     if judgement.verdict.state is State.RECOVERY_PENDING:
+        if place.storage.find(place.layout.unsynced) is not None:
+            raise RefusedError(
+                f"{place.show(place.layout.unsynced)}: a sync of the output's folders failed.",
+                safe="Nothing was changed, and nothing was looked at: a power cut could take some.",
+                next=f"Make it durable first: {place.command('recover')}",
+            )
         raise RefusedError(
             f"{place.show(place.layout.replacing)}: a change was begun and not finished.",
             safe="Nothing was changed, and nothing was looked at: it may be half old and half new.",
