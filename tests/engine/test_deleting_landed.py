@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import random
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.engine.test_landing import FAILURES, KILLS, landing_disturbed
 
 import batten
-from batten.crashlab.faults import Fail, KillAfter, KillBefore
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
+from batten.crashlab.sweeping import MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import (
     find_tracing_obstacle,
     is_tracing_possible,
@@ -312,13 +310,6 @@ from batten.cli.main import main
 sys.exit(main(["clean", "--landed", "landed"]))
 """
 
-KILLS: list[MakeFault] = [KillBefore, KillAfter]
-FAILURES: list[MakeFault] = [
-    partial(Fail, error=errno.ENOSPC),
-    partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, is_done=True),
-]
-
 
 def prepare(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -368,12 +359,7 @@ def test_a_note_that_is_there_is_made_durable_too(tmp_path: Path) -> None:
 def test_a_deletion_is_disturbed_at_any_call(
     sample: int | None, faults: list[MakeFault], tmp_path: Path, seeded: random.Random
 ) -> None:
-    experiment = Experiment(
-        prepare=prepare,
-        command=lambda folder: [sys.executable, "clean.py"],
-        folders=lambda folder: [folder / "landed", folder / "landed.batten"],
-        check=check_done,
-        check_always=check_always,
-        is_forked=True,
+    experiment = landing_disturbed(
+        "clean.py", prepare=prepare, check=check_done, check_always=check_always
     )
     disturb(experiment, tmp_path, seeded=seeded, faults=faults, sample=sample)

@@ -321,6 +321,16 @@ FAILURES: list[MakeFault] = [
 ]
 
 
+def landing_disturbed(program: str, **more: Any) -> Experiment:
+    """A program of Python that changes what is landed."""
+    return Experiment(
+        command=lambda folder: [sys.executable, program],
+        folders=lambda folder: [folder / "landed", folder / "landed.batten"],
+        is_forked=True,
+        **more,
+    )
+
+
 def prepare(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "land.py").write_text(PROGRAM)
@@ -346,22 +356,14 @@ def check_done(folder: Path, trail: Trail) -> None:
 def test_disturbed_at_any_call(
     sample: int | None, faults: list[MakeFault], tmp_path: Path, seeded: random.Random
 ) -> None:
-    experiment = Experiment(
+    experiment = landing_disturbed(
+        "land.py",
         prepare=prepare,
-        command=lambda folder: [sys.executable, "land.py"],
-        folders=lambda folder: [folder / "landed", folder / "landed.batten"],
         check=check_done,
         check_always=check_always,
-        is_forked=True,
         is_seen_whole=True,
     )
-    disturb(
-        experiment,
-        tmp_path,
-        seeded=seeded,
-        faults=faults,
-        sample=sample,
-    )
+    disturb(experiment, tmp_path, seeded=seeded, faults=faults, sample=sample)
 
 
 @pytest.mark.parametrize("odd", ["huge", "link", "pipe"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -20,9 +19,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.engine.test_landing import FAILURES, KILLS
 
 import batten
-from batten.crashlab.faults import Fail, KillAfter, KillBefore
+from batten.crashlab.faults import KillBefore
 from batten.crashlab.promises import UNHARMED
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import (
@@ -380,14 +380,6 @@ def test_a_table_is_digested_once_and_read_once(tables: Folder) -> None:
     assert 2 * size <= sum(each or 0 for each in read) < 3 * size
 
 
-KILLS: list[MakeFault] = [KillBefore, KillAfter]
-FAILURES: list[MakeFault] = [
-    partial(Fail, error=errno.ENOSPC),
-    partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, is_done=True),
-]
-
-
 def check_always(folder: Path, trail: Trail, *, codes: frozenset[int]) -> None:
     last = trail.last
     assert (last.returncode < 0 and last.fault is not None) or last.returncode in codes
@@ -474,10 +466,4 @@ def test_disturbed_at_any_call(
         is_forked=True,
         is_seen_whole=True,
     )
-    disturb(
-        experiment,
-        tmp_path,
-        seeded=seeded,
-        faults=faults,
-        sample=sample,
-    )
+    disturb(experiment, tmp_path, seeded=seeded, faults=faults, sample=sample)

@@ -56,6 +56,11 @@ def forget(broker: Broker, topic: str, before: int) -> None:
         asked.result()
 
 
+def place_of(topic: str, servers: str, into: Path, **more: Any) -> TopicPlace:
+    given: dict[str, Any] = {"group": "", "config": {}, "timeout_seconds": 20, **more}
+    return TopicPlace(topic=topic, servers=servers, into=into, **given)
+
+
 def test_a_token_that_was_taken_away_is_lacking_before_compaction_as_after_it(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
@@ -254,14 +259,7 @@ def test_what_another_job_lands_meanwhile_is_no_loss(
 ) -> None:
     broker.make(topic)
     send(broker, topic, *range(2))
-    place = TopicPlace(
-        topic=topic,
-        servers=broker.servers,
-        into=tmp_path / "landed",
-        group="",
-        config={},
-        timeout_seconds=20,
-    )
+    place = place_of(topic, broker.servers, tmp_path / "landed")
     _, before = look_at_topic(place, "now")
     send(broker, topic, *range(2, 6))
     land_topic(place, "now")
@@ -273,14 +271,7 @@ def test_what_another_job_lands_meanwhile_is_no_loss(
 def test_a_broker_that_is_not_there_to_be_read_is_not_told_as_one_to_write_to(
     tmp_path: Path,
 ) -> None:
-    place = TopicPlace(
-        topic="x",
-        servers="127.0.0.1:1",
-        into=tmp_path / "landed",
-        group="",
-        config={},
-        timeout_seconds=1,
-    )
+    place = place_of("x", "127.0.0.1:1", tmp_path / "landed", timeout_seconds=1)
     with pytest.raises(batten.StorageError) as raised:
         land_topic(place, "now")
     assert raised.value.safe.startswith("What was landed stays.")
@@ -294,9 +285,7 @@ def test_no_error_tells_a_setting_that_is_a_secret() -> None:
     for name, value in hidden.items():
         error = KafkaError(KafkaError._INVALID_ARG, f"{value} can't be {name}")
         assert HELD not in str(tell("Reading", "topic x", error, {name: value}, READER))
-    place = TopicPlace(
-        topic="x", servers="y", into=Path(), group="", config=hidden, timeout_seconds=1
-    )
+    place = place_of("x", "y", Path(), config=hidden)
     assert HELD not in repr(place)
 
 
@@ -331,14 +320,7 @@ def test_what_is_not_decided_is_left_for_a_later_run(
 def test_what_goes_while_it_is_landed_is_named(broker: Broker, topic: str, tmp_path: Path) -> None:
     broker.make(topic)
     send(broker, topic, *range(6))
-    place = TopicPlace(
-        topic=topic,
-        servers=broker.servers,
-        into=tmp_path / "landed",
-        group="",
-        config={},
-        timeout_seconds=20,
-    )
+    place = place_of(topic, broker.servers, tmp_path / "landed")
     reached, before = look_at_topic(place, "now")
     save_reached(place, reached)
     forget(broker, topic, 4)

@@ -19,6 +19,7 @@ from batten.drive.to_do import NOTHING, ToDo
 from batten.drive.together.run_end import describe_end, end_told
 from batten.errors import BattenError
 from batten.executors.printing.output import output_may_be_lost
+from batten.garbage import collector_paused
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import (
     show_path,
@@ -48,7 +49,6 @@ from batten.run.found.found_dataset import (
 )
 from batten.run.found.place_of_ledger import choose_ledger
 from batten.run.identity import identify_pipeline
-from batten.run.importing import collector_paused
 from batten.run.progress import Progress, Silent
 from batten.run.report import Report
 from batten.run.run_options import RunOptions

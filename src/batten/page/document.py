@@ -6,12 +6,11 @@ left out is counted.
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from batten import __version__
+from batten.garbage import collector_paused
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.survey import find_outputs, is_survey, rank_urgency
 from batten.model.telling.counts import count_of
@@ -61,7 +60,7 @@ def make_page(
     """The page of these outputs as they are at that time. `head` goes into the head of it, `bar`
     stands below the title, and `look` looks at one of them whole. Raises `UsageError` if nothing is
     found."""
-    with _without_collecting():
+    with collector_paused():
         if is_survey(paths, expectations):
             return _make_of_many(find_outputs(paths, expectations), time, head, bar, look)
         seen = look(paths[0])
@@ -71,18 +70,6 @@ def make_page(
     )
     title = f"{seen.state.value} · {seen.path}"
     return Page(html=put_together(title, head, *body), states={seen.path: seen.state})
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """What is read by the ten thousand has no cycles."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _make_of_many(paths: Sequence[str], time: str, head: Markup, bar: Markup, look: LookAt) -> Page:

@@ -301,7 +301,7 @@ class Pipeline(Steps):
         from batten.model.rules.usage_budget import read_budget
 
         refuse_while_loading()
-        from batten.run.importing import collector_paused
+        from batten.garbage import collector_paused
 
         with collector_paused():
             from batten.pipeline.running import refuse_other_system, run_shown, tell_quarantined

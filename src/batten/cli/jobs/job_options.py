@@ -134,7 +134,7 @@ def load_job_file(
     spec: str, parameters: dict[str, str], paths_from: str | None = None
 ) -> tuple[Job[Pipeline], JobFile]:
     """The job, and what workers load it from. The process is made ready to run it."""
-    from batten.run.importing import collector_paused
+    from batten.garbage import collector_paused
 
     with collector_paused():
         from batten.jobs.loading.in_fresh_workers import JobFile

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import gc
 
 from batten.cli.units import parse_age
 from batten.errors import UsageError
+from batten.garbage import collector_paused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,13 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    with collector_paused():
+        return _diagnose(arguments)
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
     from batten.inspect.survey import is_survey
 
-    # The process ends soon, and what it reads by the ten thousand has no cycles.
-    gc.disable()
-    is_foreign = arguments.final is not None
-    _check(arguments, is_foreign=is_foreign)
-    if is_foreign:
+    if arguments.final is not None:
         return _diagnose_foreign(arguments)
     if is_survey(arguments.paths, arguments.expect):
         _refuse_far_look(arguments)
@@ -112,7 +114,8 @@ def _show_chain(arguments: argparse.Namespace) -> int:
     return chain.last.exit_code
 
 
-def _check(arguments: argparse.Namespace, *, is_foreign: bool) -> None:
+def _check(arguments: argparse.Namespace) -> None:
+    is_foreign = arguments.final is not None
     has_foreign = arguments.staging is not None or arguments.run or arguments.fresh_for is not None
     problem = ""
     if not is_foreign and not arguments.paths:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +22,8 @@ START_SECONDS = 60.0
 _ASK_SECONDS = 0.05
 
 
-class OwnServer:
-    """Whoever derives from it gives `start`, and says whether it `_answers`."""
+class OwnServer(ABC):
+    """Whoever derives from it says how it starts, and whether it answers."""
 
     at_once = signal.SIGKILL
     """What ends it, and all that it has started, at once."""
@@ -31,9 +32,9 @@ class OwnServer:
         self.folder = Path(tempfile.mkdtemp(prefix=f"batten-{name}-"))
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def start(self) -> None:
         """Begin, after an end again, and return when it answers."""
-        raise NotImplementedError
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it by a signal, and return when it has ended."""
@@ -61,9 +62,9 @@ class OwnServer:
                 break
         raise RuntimeError((self.folder / "log").read_text()[-4000:])
 
+    @abstractmethod
     def _answers(self) -> bool:
         """Whether it does what it is asked by now."""
-        raise NotImplementedError
 
     def _has_ended(self) -> bool:
         """After a moment, in which it may."""

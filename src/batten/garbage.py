@@ -1,7 +1,7 @@
-"""Imports of much at once, without looking for garbage meanwhile.
+"""Where no garbage is looked for: while much is imported or read that stays and has no cycles.
 
-What a module makes stays, so each look of the collector goes over all that was imported and finds
-nothing. That takes a tenth of the time in which a run starts.
+Each look of the collector goes over all that is there, and finds nothing. That takes a tenth of the
+time in which a run starts.
 """
 
 from __future__ import annotations
