@@ -76,6 +76,11 @@ class UsageError(BattenError):
     """Bad arguments, or a job that can't be loaded; exit code 2. Nothing was read or written."""
 
 
+def usage_error(what: str, next: str) -> UsageError:
+    """Of what is refused before anything is touched."""
+    return UsageError(what, safe="Nothing was read or written.", next=next)
+
+
 class InconsistentError(BattenError):
     """What is recorded and what is there do not add up; exit code 4. Nothing was deleted.
 

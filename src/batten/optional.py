@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from typing import Any
 
-from batten.errors import UsageError
+from batten.errors import UsageError, usage_error
 
 
 def import_optional(module: str, what_for: str) -> Any:
@@ -26,8 +26,7 @@ def ensure_optional(module: str, what_for: str, *, package: str = "") -> None:
 
 
 def _missing(module: str, what_for: str, why: str, package: str = "") -> UsageError:
-    return UsageError(
+    return usage_error(
         f"{what_for} needs {module}, which can't be imported: {why}.",
-        safe="Nothing was read or written.",
-        next=f"Install it: pip install {package or module}",
+        f"Install it: pip install {package or module}",
     )

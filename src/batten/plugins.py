@@ -11,13 +11,12 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from batten.errors import BattenError, UsageError
+from batten.errors import BattenError, usage_error
 from batten.printable import escape
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-_SAFE = "Nothing was read or written."
 _NEAR_MAX = 3
 
 
@@ -61,7 +60,7 @@ def load_plugin(
     try:
         return find_plugin(group, name, needs=needs, own=own)
     except PluginError as error:
-        raise UsageError(error.what, safe=_SAFE, next=error.next) from error.__cause__
+        raise usage_error(error.what, error.next) from error.__cause__
 
 
 def find_plugin(
@@ -102,11 +101,10 @@ def declare(
     except BattenError:
         raise
     except Exception as error:
-        raise UsageError(
+        raise usage_error(
             f"The {group.noun} {plugin.name!r} of the package {plugin.package} can't be made of "
             f"what it was given: {type(error).__name__}: {error}",
-            safe=_SAFE,
-            next=f"See what it takes: python -m pydoc {_module_of(plugin.made)}",
+            f"See what it takes: python -m pydoc {_module_of(plugin.made)}",
         ) from error
 
 

@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.drive import driver
 from batten.pipeline.pipeline import Pipeline
-from batten.work.workforce import make_work
+from batten.work import workforce
 
 
 def square(number: int) -> dict[str, Any]:
@@ -99,10 +98,10 @@ def test_what_a_worker_is_told_can_be_sent(
     """Also when it has worked: what it has open stays here."""
     here = make(tmp_path).options(batch_size=2).write_parquet(tmp_path / "here")
     expected = here.run(executor="serial").rows
-    sent = []
+    sent, made = [], workforce.make_work
 
     def send_work(*given: Any, **named: Any) -> Any:
-        work = send(make_work(*given, **named))
+        work = send(made(*given, **named))
 
         def work_and_send(task: Any, mark: Any) -> Any:
             answer = work(send(task), mark)
@@ -111,7 +110,7 @@ def test_what_a_worker_is_told_can_be_sent(
 
         return work_and_send
 
-    monkeypatch.setattr(driver, "make_work", send_work)
+    monkeypatch.setattr(workforce, "make_work", send_work)
     there = make(tmp_path).options(batch_size=2).write_parquet(tmp_path / "there")
     assert there.run(executor="serial").rows == expected
     assert read_rows(tmp_path / "here") == read_rows(tmp_path / "there")

@@ -26,7 +26,7 @@ import pytest
 from PIL import Image
 
 import batten
-from batten.rows.tensors import make_tensors
+from batten.rows.fitting import make_tensors
 from batten.sinks.databases.copying import encode_copy, name_type
 
 np = pytest.importorskip("numpy")

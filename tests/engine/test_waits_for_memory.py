@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.drive.handing_out.apart import Apart
+from batten.drive.showing import Apart
 from batten.executors.base import Died
 from batten.model.telling.sizes import show_bytes
 from batten.storage.machine import Machine

@@ -10,8 +10,7 @@ from batten.errors import StorageError
 from batten.model.disk.names import UNSYNCED
 from batten.model.disk.runs.holders import Holder
 from batten.storage.changing.publishing import create
-from batten.storage.twin.memory import MemoryStorage
-from batten.storage.twin.memory_lock import MemoryLock
+from batten.storage.twin.memory import MemoryLock, MemoryStorage
 from batten.storage.twin.power_cuts import CutPower, FailSync, PowerLost
 
 CONTROL = "out.batten"

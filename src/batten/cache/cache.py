@@ -31,7 +31,7 @@ from batten.cache.identity import Identifier, KeyIdentity
 from batten.cache.key_locks import KeyLocks
 from batten.cache.making import FolderMaking, Made, Making, ValueMaking
 from batten.cache.store import CacheStore
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
 from batten.printable import escape
 from batten.storage.addresses import local_path
@@ -360,10 +360,9 @@ def _check_count(name: str, value: object, *, may_be_none: bool = False) -> None
     if value is None and may_be_none:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise UsageError(
+        raise usage_error(
             f"{name} is {value!r}.",
-            safe="Nothing was read or written.",
-            next="Give a number of bytes" + (", or None for no limit." if may_be_none else "."),
+            "Give a number of bytes" + (", or None for no limit." if may_be_none else "."),
         )
 
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.annotations import signature_of
 
 
@@ -22,18 +22,16 @@ class Keeper(Protocol):
 def remember(cache: Keeper, function: Callable[..., Any]) -> Callable[..., Any]:
     """See `Cache.memo`."""
     if not callable(function):
-        raise UsageError(
+        raise usage_error(
             f"cache.memo() takes a function, not {type(function).__name__}.",
-            safe="Nothing was read or written.",
-            next="Give the function itself, without calling it.",
+            "Give the function itself, without calling it.",
         )
     try:
         signature = signature_of(function)
     except ValueError as error:
-        raise UsageError(
+        raise usage_error(
             f"cache.memo() can't see the names of the arguments of {function!r}.",
-            safe="Nothing was read or written.",
-            next="Give a function of Python that calls it.",
+            "Give a function of Python that calls it.",
         ) from error
 
     def make_key(arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:

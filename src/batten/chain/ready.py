@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batten.errors import RefusedError, UsageError
+from batten.errors import RefusedError, usage_error
 from batten.jobs.loading.job_folder import show_path
 from batten.model.words import State
 
@@ -31,16 +31,14 @@ def refuse_unready(path: Path | str) -> None:
             next=found.next,
         )
     if found.contents.tables:
-        raise UsageError(
+        raise usage_error(
             f"{found.path} was made of whole tables, so it has no rows by key.",
-            safe="Nothing was read or written.",
-            next="Read the file itself: from_csv, from_jsonl or from_parquet.",
+            "Read the file itself: from_csv, from_jsonl or from_parquet.",
         )
     if observation.config is None:
-        raise UsageError(
+        raise usage_error(
             f"{found.path} is no dataset: a folder of landed items, or a tree of files.",
-            safe="Nothing was read or written.",
-            next="Begin with from_landed, or from_files.",
+            "Begin with from_landed, or from_files.",
         )
 
 

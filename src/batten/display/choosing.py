@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.run.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -36,10 +36,9 @@ def choose_display(wanted: WantedProgress = None) -> Progress:
         from batten.display.guarded import CalledProgress, GuardedProgress
 
         return GuardedProgress(CalledProgress(wanted))
-    raise UsageError(
+    raise usage_error(
         f"progress= is {_a(wanted)}, which shows nothing.",
-        safe="Nothing was read or written.",
-        next="Give False, a function that takes a batten.Status, or leave it out.",
+        "Give False, a function that takes a batten.Status, or leave it out.",
     )
 
 

@@ -20,7 +20,7 @@ from batten.drive.preparing.in_order import record_call
 from batten.drive.preparing.pinning import store_schema
 from batten.drive.preparing.planning import items_of, plan_more, plan_of
 from batten.drive.to_do import ToDo
-from batten.errors import RefusedError, UsageError
+from batten.errors import RefusedError, usage_error
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path
 from batten.jobs.step import Step
@@ -44,8 +44,6 @@ from batten.run.telling.recording import RunRecord
 from batten.sources.finished import FinishedItems, FinishedRows, give_rows
 from batten.storage.local.locking.upkeep import delete_orphans
 
-_UNREAD = "Nothing was read or written."
-
 
 def refuse_unadoptable(pipeline: Definition) -> None:
     """Raises `UsageError` for a job whose rows can't be adopted."""
@@ -64,7 +62,7 @@ def refuse_unadoptable(pipeline: Definition) -> None:
         reason = "has a source without keys, so it can't be told which item a row is of"
         next = 'Name the field that tells items apart: key="…" in the source.'
     if reason:
-        raise UsageError(f"Rows can't be adopted: the job {reason}.", safe=_UNREAD, next=next)
+        raise usage_error(f"Rows can't be adopted: the job {reason}.", next)
 
 
 def refuse_unfinished(context: Context, config: Config) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
@@ -27,7 +27,7 @@ from batten.drive.stopping.spending import Spending
 from batten.drive.taking_up_again import TakingUpAgain
 from batten.drive.to_do import ToDo
 from batten.errors import BattenError
-from batten.executors.base import Died, Event, Executor, Lost, TimedOut, Told
+from batten.executors.base import Died, Event, Lost, TimedOut, Told
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch
 from batten.run.context import Context
@@ -46,15 +46,7 @@ from batten.work.tasks import (
     Unsealable,
     Waits,
 )
-from batten.work.workforce import (
-    allot,
-    find_recipe,
-    make_crews,
-    make_executor,
-    make_job,
-    make_work,
-    start_crews,
-)
+from batten.work.workforce import Workforce, allot
 
 if TYPE_CHECKING:
     from batten.anywhere.team import Team
@@ -108,24 +100,24 @@ class Driver:
         """Do all of it; returns when it is published and delivered. `rejected` are published
         batches that a destination did not take."""
         context, pipeline = self._context, self._context.pipeline
-        recipe = find_recipe(context)
-        self._crews = crews = make_crews(context)
-        executor = make_executor(context, recipe, crews)
+        found = self._dataset
+        self._workforce = workforce = Workforce(
+            context, self._plan, fingerprint=found.fingerprint, work=found.work
+        )
         is_in_doubt = self._record.inherit_doubt()
         wants_again = context.options.should_retry_quarantined or is_in_doubt
         tries_failed_again = wants_again or pipeline.settings.on_error != "quarantine"
         self._known_to_fail = to_do.known_to_fail
-        found = self._dataset
-        job = make_job(context, found.fingerprint, found.work, self._plan, crews)
         if context.may_be_joined:
             from batten.drive.together.team_of_run import form_team
 
-            executor = self._team = form_team(context, executor, found, self._plan)
-        self._bench = Bench(job)
-        schema = load_schema(context, job.declared)
+            self._team = form_team(context, workforce.executor, found, self._plan)
+            workforce.executor = self._team
+        self._bench = Bench(workforce.job)
+        schema = load_schema(context, workforce.job.declared)
         self._staged_before = StagedBefore(context, self._dataset, self._plan, self._bench, schema)
         self._staged_before.leaves_failures_out = tries_failed_again
-        self._make_schedule(to_do.pending, executor.slots, schema)
+        self._make_schedule(to_do.pending, workforce.executor.slots, schema)
         self._spending.begin(self._dataset.observation)
         try:
             with context.timed("prepare"):
@@ -133,18 +125,15 @@ class Driver:
                     # Arrow's own conversion, which `map_batches` needs, imports pandas where it is
                     # installed: once, before workers are forked, rather than in each of them.
                     pa.array([None])
-                work = make_work(job, recipe, is_async=pipeline.is_async)
-                start_crews(crews, context, recipe, work)
-                executor.start(work)
+                workforce.start()
                 again = self._again = self._make_again(to_do)
-                again.take_up(executor, drain=partial(self._drain_if_asked, executor))
+                again.take_up(workforce.executor, drain=self._drain_if_asked)
                 again.make_anew(rejected, self._published)
-                self._loop(executor)
+                self._loop()
         finally:
             is_noted = self._spending.end()
-            executor.stop()
-            crews.stop()
-            for event in executor.wait(0):
+            workforce.stop()
+            for event in workforce.executor.wait(0):
                 if isinstance(event, Told) and isinstance(event.value, Portion):
                     context.executed_items += event.value.executed
             context.adopted_items = self._schedule.adopted_items
@@ -181,13 +170,13 @@ class Driver:
             to_do=to_do,
         )
 
-    def _loop(self, executor: Executor) -> None:
+    def _loop(self) -> None:
         while True:
             if self._streak.verdict is not None:
-                self._stop_failing(executor, self._streak.verdict)
+                self._stop_failing(self._streak.verdict)
             is_stopping = self._draining.is_asked
             if not is_stopping:
-                self._dispatch(executor)
+                self._dispatch()
             is_over = not self._schedule.outstanding
             # What is taken now may be what other work waited for, which may tell whose failure
             # it is. So what is in doubt is published when nothing was taken any more.
@@ -203,73 +192,72 @@ class Driver:
                 self._pin(serialize(pa.schema([]) if earlier is None else earlier.schema))
                 continue
             if is_stopping:
-                self._drain(executor)
+                self._drain()
             if self._postponed:
-                self._end_in_hand(executor)
+                self._end_in_hand()
                 self._context.refuse_to_wait(self._postponed)
             is_lacking = self._deliverer.is_lacking
             if not self._schedule.outstanding:
                 is_moving = is_freed or is_lacking or published
                 if self._schedule.is_held_up and not is_moving:
-                    self._end_in_hand(executor)
+                    self._end_in_hand()
                     self._spending.refuse_more()
                 if self._schedule.is_exhausted and not is_moving:
                     self._shown.show(self._schedule, self._waiting, is_last=True)
                     return
                 continue
-            self._take_all(executor.wait(0 if is_lacking else POLL_SECONDS))
+            self._take_all(self._workforce.wait(0 if is_lacking else POLL_SECONDS))
             self._shown.show(self._schedule, self._waiting)
 
-    def _dispatch(self, executor: Executor) -> None:
-        schedule = self._schedule
+    def _dispatch(self) -> None:
+        schedule, slots = self._schedule, self._workforce.executor.slots
         schedule.is_failing = self._streak.is_failing
         machines = self._context.sharing.machines = self._team.machines if self._team else 1
-        schedule.resize(executor.slots, machines)
-        schedule.failures_max = self._streak.allow(executor.slots)
+        schedule.resize(slots, machines)
+        schedule.failures_max = self._streak.allow(slots)
         while schedule.wants_task:
             found = schedule.next_task()
             if found is None:
                 return
             self._waiting.note_begun(found[1].batch)
-            self._crews.begin()
-            executor.submit(*found, in_new_process=schedule.is_suspect(found[0]))
+            self._workforce.submit(*found, in_new_process=schedule.is_suspect(found[0]))
 
-    def _drain_if_asked(self, executor: Executor) -> None:
+    def _drain_if_asked(self) -> None:
         if self._draining.is_asked:
-            self._drain(executor)
+            self._drain()
 
-    def _drain(self, executor: Executor) -> None:
+    def _drain(self) -> None:
         """A signal asked to stop."""
         self._draining.tell(self._schedule.outstanding)
-        self._end_in_hand(executor)
+        self._end_in_hand()
         self._draining.end()
 
-    def _stop_failing(self, executor: Executor, verdict: StreakVerdict) -> NoReturn:
+    def _stop_failing(self, verdict: StreakVerdict) -> NoReturn:
         """The job fails, not its items. What failed is to be tried again, so it does not count as
         finished."""
         self._record.note_doubt()
         self._schedule.close()
-        self._dispatch(executor)
-        self._end_in_hand(executor)
+        self._dispatch()
+        self._end_in_hand()
         stopped = self._failures.explain(verdict)
         with suppress(BattenError):  # The next run does it as well.
             self._staged_before.clear_failures(self._schedule.schema)
         raise stopped
 
-    def _end_in_hand(self, executor: Executor) -> None:
+    def _end_in_hand(self) -> None:
         """No new work; what is in hand may end, and is published where nothing is in doubt."""
-        executor.drain()
+        self._workforce.executor.drain()
         self._draining.begin()
         while self._schedule.outstanding and (left := self._draining.seconds_left):
-            self._take_all(executor.wait(min(POLL_SECONDS, left)))
+            self._take_all(self._workforce.wait(min(POLL_SECONDS, left)))
             self._shown.show(self._schedule, self._waiting)
         self._take_ready()
         self._publish(is_last=True)
 
-    def _take_all(self, events: Sequence[Event]) -> None:
+    def _take_all(self, events: Iterable[Event]) -> None:
         for event in events:
-            self._take(self._crews.explain(event))
-        for event in self._crews.look():
+            self._take(event)
+        for event in self._workforce.look():
             if isinstance(event, Died):
                 self._failures.tell_death(event)
             answer_of(event)

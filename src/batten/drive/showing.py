@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 
-from batten.drive.handing_out.apart import Apart
 from batten.drive.handing_out.schedule import Schedule
 from batten.drive.items_so_far import ItemsSoFar
 from batten.drive.publishing.waiting import Waiting
 from batten.drive.stopping.draining import Draining
+from batten.executors.base import Died
 from batten.executors.printing.output import losses
+from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
 from batten.run.context import Context
 from batten.run.progress import Status
+from batten.storage.machine import Machine
 
 SHOW_SECONDS = 0.2
 
@@ -59,3 +61,24 @@ class Showing:
         if self._draining.shown:
             return (self._draining.shown,)
         return (*self.waits, *self.apart.tell(suspects))
+
+
+class Apart:
+    """Knows how the last worker ended. One that the kernel killed for want of memory has no more
+    to say than its signal, so the kernel is asked."""
+
+    def __init__(self, machine: Machine | None = None) -> None:
+        self._machine = machine or Machine()
+        self._kills = self._machine.count_memory_kills()
+        self._why = ""
+
+    def take(self, death: Died) -> None:
+        self._why = f": a worker {death.cause}"
+        kills = self._machine.count_memory_kills()
+        if kills != self._kills and "SIGKILL" in death.cause:
+            self._why += ", for want of memory"
+        self._kills = kills
+
+    def tell(self, items: int) -> tuple[str, ...]:
+        """What so many items wait for, in a few words; nothing for none."""
+        return (f"{count_of(items, 'item')} to be tried apart{self._why}",) if items else ()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.executors.answers import find_retry_after, find_status, is_of_connection
 from batten.model.value_class import value_class
 
@@ -56,16 +56,12 @@ class Limits:
         for name in ("requests_per_minute", "tokens_per_minute"):
             rate = getattr(self, name)
             if rate is not None and not (isinstance(rate, int | float) and 0 < rate < math.inf):
-                raise _refuse(f"{name} is {rate!r}.", "Give a number above zero.")
+                raise usage_error(f"{name} is {rate!r}.", "Give a number above zero.")
         if (self.tokens_per_minute is None) != (self.tokens is None):
-            raise _refuse(
+            raise usage_error(
                 "tokens_per_minute= and tokens= need each other.",
                 "Say how many tokens a call takes: tokens=lambda item: len(item['prompt']) // 4.",
             )
-
-
-def _refuse(what: str, next: str) -> UsageError:
-    return UsageError(what, safe="Nothing was read or written.", next=next)
 
 
 @value_class

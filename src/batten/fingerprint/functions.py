@@ -25,7 +25,7 @@ from types import (
 )
 from typing import Any
 
-from batten.errors import UsageError
+from batten.errors import UsageError, usage_error
 from batten.fingerprint import classes, code
 from batten.fingerprint.descriptions import FunctionDescription
 from batten.fingerprint.names_of_0_1 import name_as_0_1
@@ -345,10 +345,9 @@ class _Walk:
             else f"a {kind} that holds something of type {error.kind}"
         )
         short = self._step.rpartition(".")[2]
-        return UsageError(
+        return usage_error(
             f"{what} {holds}, which has no content that batten can compare.",
-            safe="Nothing was read or written.",
-            next=f'Let a version stand for this value: .map({short}, version="1"), to be changed '
+            f'Let a version stand for this value: .map({short}, version="1"), to be changed '
             "whenever the value changes results; code and all other values are still compared. "
             "Or make it inside of the function, or a class its step. For a key or a password: "
             'batten.Secret("NAME").',

@@ -6,14 +6,13 @@ import os
 import re
 from typing import Any
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.telling.disguises import CHARACTERS_MIN, take_out
 from batten.model.telling.hiding import is_secret_text
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _USUAL_NAME = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 
-_SAFE = "Nothing was read or written."
 _made: dict[str, None] = {}
 
 
@@ -37,10 +36,9 @@ class Secret:
 
     def __init__(self, name: str) -> None:
         if not is_variable_name(name):
-            raise UsageError(
+            raise usage_error(
                 "batten.Secret takes the name of an environment variable, not the value.",
-                safe=_SAFE,
-                next='Set the variable outside of the job, and name it: batten.Secret("API_KEY").',
+                'Set the variable outside of the job, and name it: batten.Secret("API_KEY").',
             )
         self.name = name
         _made[name] = None
@@ -58,10 +56,9 @@ class Secret:
         if value:
             return value
         problem = "is empty" if value is not None else "is not set"
-        raise UsageError(
+        raise usage_error(
             f"The environment variable {self.name} {problem}, and batten.Secret reads it.",
-            safe=_SAFE,
-            next=f"Set it (export {self.name}=…), then run the same command again.",
+            f"Set it (export {self.name}=…), then run the same command again.",
         )
 
     def __repr__(self) -> str:

@@ -229,21 +229,18 @@ def decide_steps(
     ]
     rebuilt = (set(observation.unrecorded) | records_only).difference(given_up)
     steps += [
-        RecoveryStep(
-            kind=RecoveryVerb.REBUILD_RECORD,
-            path=layout.commit(batch, observation.versions.get(batch, "")),
-            why="from what the part says of itself",
-            batch=batch,
+        _step(
+            RecoveryVerb.REBUILD_RECORD,
+            layout.commit(batch, observation.versions.get(batch, "")),
+            "from what the part says of itself",
+            batch,
         )
         for batch in sorted(rebuilt)
     ]
     whole = observation.parts.keys() - set(given_up)
     if observation.lacks_schema and whole:
         why = "from what the part says of itself"
-        part = min(whole)
-        steps.append(
-            RecoveryStep(kind=RecoveryVerb.REBUILD_SCHEMA, path=layout.schema, why=why, batch=part)
-        )
+        steps.append(_step(RecoveryVerb.REBUILD_SCHEMA, layout.schema, why, min(whole)))
     steps += _retire_markers(observation, set(by_batch))
     steps += _delete_orphans(observation, orphans, set(by_batch))
     return steps
@@ -264,13 +261,9 @@ def _give_up_files(
     for finding in damage:
         if finding.code is Code.CHANGED_ITEM_FILE:
             yield _set_aside(finding.path, "it is not as batten made it", finding.batch or 0)
+    why = "the next run computes the items again that lack a file"
     for batch in sorted(batches):
-        yield RecoveryStep(
-            kind=RecoveryVerb.GIVE_UP,
-            path=layout.recomputed(batch),
-            why="the next run computes the items again that lack a file",
-            batch=batch,
-        )
+        yield _step(RecoveryVerb.GIVE_UP, layout.recomputed(batch), why, batch)
 
 
 def _give_up(observation: Observation, batch: int, codes: Set[Code]) -> Iterator[RecoveryStep]:
@@ -280,27 +273,23 @@ def _give_up(observation: Observation, batch: int, codes: Set[Code]) -> Iterator
         yield _set_aside(layout.part(batch), "it is damaged", batch)
     if batch in observation.quarantine:
         yield _set_aside(layout.quarantined(batch), "it belongs to that part", batch)
-    yield RecoveryStep(
-        kind=RecoveryVerb.GIVE_UP,
-        path=layout.recomputed(batch),
-        why="the next run computes these items again",
-        batch=batch,
-    )
+    why = "the next run computes these items again"
+    yield _step(RecoveryVerb.GIVE_UP, layout.recomputed(batch), why, batch)
 
 
 def _set_aside(path: str, why: str, batch: int = -1) -> RecoveryStep:
-    return RecoveryStep(kind=RecoveryVerb.SET_ASIDE, path=path, why=why, batch=batch)
+    return _step(RecoveryVerb.SET_ASIDE, path, why, batch)
+
+
+def _step(kind: RecoveryVerb, path: str, why: str, batch: int = -1) -> RecoveryStep:
+    return RecoveryStep(kind=kind, path=path, why=why, batch=batch)
 
 
 def _retire_markers(observation: Observation, damaged: Set[int]) -> Iterator[RecoveryStep]:
     there_again = observation.given_up & observation.recorded & observation.parts.keys()
     for batch in sorted(there_again - damaged):
-        yield RecoveryStep(
-            kind=RecoveryVerb.RETIRE_MARKER,
-            path=observation.layout.recomputed(batch),
-            why="the part is there again",
-            batch=batch,
-        )
+        marker = observation.layout.recomputed(batch)
+        yield _step(RecoveryVerb.RETIRE_MARKER, marker, "the part is there again", batch)
 
 
 def _delete_orphans(
@@ -312,9 +301,7 @@ def _delete_orphans(
         if entry.name.startswith(observation.layout.staged + "/"):
             staged = find_staged(entry.name.rpartition("/")[2])
         if staged is None or staged.batch not in damaged:
-            yield RecoveryStep(
-                kind=RecoveryVerb.DELETE_ORPHAN, path=entry.name, why="no live run owns it"
-            )
+            yield _step(RecoveryVerb.DELETE_ORPHAN, entry.name, "no live run owns it")
 
 
 def apply_steps(

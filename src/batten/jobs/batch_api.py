@@ -11,7 +11,7 @@ from dataclasses import field
 from typing import Any
 from urllib.parse import urlsplit
 
-from batten.errors import UsageError
+from batten.errors import UsageError, usage_error
 from batten.fingerprint.secret import Secret
 from batten.jobs.structure import Structure
 from batten.model.value_class import value_class
@@ -70,30 +70,30 @@ def make_batch_api(**given: Any) -> BatchApi:
     """Raises `UsageError` for what can't be."""
     is_structured = getattr(given["request"], "structure", None) is not None
     if is_structured != (given["parse"] is None):
-        raise _refuse(
+        raise usage_error(
             ".map_batch_api() takes parse, or a request of batten.structured() that reads answers "
             "itself: one of them.",
             "Say how an answer becomes a row: parse=parse.",
         )
     for name in ("request", "usage") if is_structured else ("request", "parse", "usage"):
         if not callable(given[name]) and not (name == "usage" and given[name] is None):
-            raise _refuse(
+            raise usage_error(
                 f".map_batch_api() takes a function for {name}, not {given[name]!r}.",
                 "Give the function itself, without calling it.",
             )
         if name != "parse" and inspect.iscoroutinefunction(given[name]):
-            raise _refuse(
+            raise usage_error(
                 f".map_batch_api() can't await {name}.",
                 "Make it a plain function. What has to be awaited is done by a .map() before.",
             )
         if isinstance(given[name], type):
-            raise _refuse(
+            raise usage_error(
                 f".map_batch_api() takes no class for {name}.",
                 "Give a function, or an object of the class.",
             )
     key = given["api_key"]
     if key is not None and not isinstance(key, Secret):
-        raise _refuse(
+        raise usage_error(
             "api_key is no batten.Secret.",
             'Put the key into an environment variable, and name that: batten.Secret("API_KEY").',
         )
@@ -103,11 +103,13 @@ def make_batch_api(**given: Any) -> BatchApi:
         if value is None and name == "wait_seconds":
             continue
         if not is_number or not math.isfinite(value) or value < 0:
-            raise _refuse(f"{name} is {value!r}.", "Give a number of seconds from 0 on.")
+            raise usage_error(f"{name} is {value!r}.", "Give a number of seconds from 0 on.")
     given["base_url"] = _read_base_url(given["base_url"])
     endpoint = given["endpoint"]
     if not isinstance(endpoint, str) or re.fullmatch(r"/[\w./-]{1,200}", endpoint) is None:
-        raise _refuse(f"endpoint is {endpoint!r}.", 'Give a path, such as "/v1/chat/completions".')
+        raise usage_error(
+            f"endpoint is {endpoint!r}.", 'Give a path, such as "/v1/chat/completions".'
+        )
     return BatchApi(**given)
 
 
@@ -115,16 +117,12 @@ def _read_base_url(text: object) -> str:
     """It is kept in records, so it may hold no secret."""
     parts = urlsplit(text) if isinstance(text, str) else None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise _refuse(
+        raise usage_error(
             "base_url is no address of a server.", 'Give one like "https://api.openai.com/v1".'
         )
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise _refuse(
+        raise usage_error(
             "base_url has more than a server and a path.",
             'Give the key as api_key=batten.Secret("API_KEY"), and the address without it.',
         )
     return str(text).rstrip("/")
-
-
-def _refuse(what: str, next: str) -> UsageError:
-    return UsageError(what, safe="Nothing was read or written.", next=next)

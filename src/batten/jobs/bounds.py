@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.telling.sizes import parse_bytes
 from batten.storage.addresses import local_path
 
@@ -21,14 +21,14 @@ def read_memory_max(given: int | str | None) -> int | None:
     except ValueError:
         size = 0
     if size < 1:
-        raise _refuse(f"memory_max is {given!r}.", 'Give bytes or a size: memory_max="2GB".')
+        raise usage_error(f"memory_max is {given!r}.", 'Give bytes or a size: memory_max="2GB".')
     return size
 
 
 def check_seconds(name: str, given: object) -> float:
     """The seconds; raises `UsageError` for what is no time."""
     if not isinstance(given, int | float) or not 0 <= given <= _SECONDS_MAX:
-        raise _refuse(f"{name} is {given!r}.", f"Give seconds, from 0 to {_SECONDS_MAX:,}.")
+        raise usage_error(f"{name} is {given!r}.", f"Give seconds, from 0 to {_SECONDS_MAX:,}.")
     return float(given)
 
 
@@ -38,19 +38,11 @@ def read_metrics_path(given: str | os.PathLike[str] | None) -> str | None:
         return None
     path = local_path(given)
     if not path or "\0" in path:
-        raise _refuse(f"metrics is {path!r}.", 'Name a file: metrics="batten.prom".')
+        raise usage_error(f"metrics is {path!r}.", 'Name a file: metrics="batten.prom".')
     return path
-
-
-def _refuse(what: str, next: str) -> UsageError:
-    return UsageError(what, safe="Nothing was read or written.", next=next)
 
 
 def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
     """Raises `UsageError` if the value is none of them."""
     if value not in allowed:
-        raise UsageError(
-            f"{name} is {value!r}.",
-            safe="Nothing was read or written.",
-            next=f"Say one of {', '.join(map(str, allowed))}.",
-        )
+        raise usage_error(f"{name} is {value!r}.", f"Say one of {', '.join(map(str, allowed))}.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.loading.job_folder import current_folder, show_path
 from batten.jobs.path_parameters import make_filler
 from batten.model.disk.items.item_names import NamePattern
@@ -124,10 +124,9 @@ class Definition:
         for sink in self.sinks:
             place = sink.identify()
             if place in seen:
-                raise UsageError(
+                raise usage_error(
                     f"Two sinks write to {sink.describe(self.folder)!r}.",
-                    safe="Nothing was read or written.",
-                    next="Write to each place once.",
+                    "Write to each place once.",
                 )
             seen.add(place)
 
@@ -182,10 +181,9 @@ def keep_apart(source: Source, made: Sequence[Path], places: Sequence[Path] = ()
     local = [path for path in source.inputs if isinstance(path, Path)]
     for path in local:
         if (same := own.get(os.path.realpath(path))) is not None:
-            raise UsageError(
+            raise usage_error(
                 f"{show_path(same)} is both what the pipeline reads and what it makes.",
-                safe="Nothing was read or written.",
-                next="Write to a place of its own.",
+                "Write to a place of its own.",
             )
     leave_out: Callable[[Sequence[Path]], Source] | None = getattr(source, "without", None)
     if leave_out is None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from batten.errors import UsageError
+from batten.errors import UsageError, usage_error
 from batten.model.value_class import value_class
 
 Devices = tuple[str, ...] | Literal["auto"]
@@ -55,10 +55,9 @@ def read_devices(wanted: Any) -> Devices | None:
         listed = list(named)
         if listed and all(isinstance(each, str) and each for each in listed):
             return tuple(listed)
-    raise UsageError(
+    raise usage_error(
         f"devices is {wanted!r}.",
-        safe="Nothing was read or written.",
-        next='Give names, devices=["cuda:0", "cuda:1"], how many GPUs, devices=2, or "auto".',
+        'Give names, devices=["cuda:0", "cuda:1"], how many GPUs, devices=2, or "auto".',
     )
 
 

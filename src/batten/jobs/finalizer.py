@@ -9,7 +9,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.loading.job_folder import show_path
 from batten.model.annotations import signature_of
 from batten.model.disk.names import CONTROL_SUFFIX
@@ -66,10 +66,9 @@ def make_finalizer(
     called with a dataset, or the output would lie in one of the `others`, the paths and addresses
     of the pipeline's other outputs, or around it."""
     if not callable(function) or inspect.iscoroutinefunction(function):
-        raise UsageError(
+        raise usage_error(
             f".finalize() takes a plain function, not {function!r}.",
-            safe="Nothing was read or written.",
-            next="Give the function itself: .finalize(deduplicate, into=…).",
+            "Give the function itself: .finalize(deduplicate, into=…).",
         )
     written = os.fsdecode(into)
     store = find_store(written, folder) if "://" in written else None
@@ -88,11 +87,10 @@ def _check_place(place: Path | str, others: Sequence[Path | str]) -> None:
         for inner, outer in ((own, there), (there, own)):
             for folder in (outer, outer + CONTROL_SUFFIX):
                 if inner == folder or inner.startswith(os.path.join(folder, "")):
-                    raise UsageError(
+                    raise usage_error(
                         f"into={str(place)!r} and the output {str(other)!r} would lie in one "
                         "another.",
-                        safe="Nothing was read or written.",
-                        next='Name a folder of its own: .finalize(…, into="final/").',
+                        'Name a folder of its own: .finalize(…, into="final/").',
                     )
 
 
@@ -106,10 +104,9 @@ def _form_of(function: Any) -> Form:
     except ValueError:
         return "arrow"
     if not parameters:
-        raise UsageError(
+        raise usage_error(
             "The function of .finalize() takes no argument.",
-            safe="Nothing was read or written.",
-            next="Give it one: the whole dataset, as an Arrow table.",
+            "Give it one: the whole dataset, as an Arrow table.",
         )
     annotation = parameters[0].annotation
     annotation = getattr(annotation, "__forward_arg__", annotation)
@@ -118,9 +115,8 @@ def _form_of(function: Any) -> Form:
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     form = FORMS.get(text.strip("'\"").rpartition(".")[2])
     if form is None:
-        raise UsageError(
+        raise usage_error(
             f"The function of .finalize() is annotated to take {annotation!r}.",
-            safe="Nothing was read or written.",
-            next="It can take a pyarrow.Table, a polars.LazyFrame or a duckdb.DuckDBPyRelation.",
+            "It can take a pyarrow.Table, a polars.LazyFrame or a duckdb.DuckDBPyRelation.",
         )
     return form

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batten.errors import UsageError
+from batten.errors import UsageError, usage_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,4 +65,4 @@ _EXAMPLE = 'Say how it is started: ["vllm", "serve", "…"].'
 
 
 def _refuse(what: str, next: str) -> UsageError:
-    return UsageError(f"ModelServer: {what}", safe="Nothing was read or written.", next=next)
+    return usage_error(f"ModelServer: {what}", next)

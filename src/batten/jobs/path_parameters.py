@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.telling.hiding import is_secret, read_secret_name
 
 _NAME = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -20,23 +20,20 @@ def make_filler(parameters: Mapping[str, str]) -> Callable[[str], str]:
         value = parameters.get(name)
         if value is None:
             known = ", ".join(parameters) or "none"
-            raise UsageError(
+            raise usage_error(
                 f"The path holds {match[0]}, and there is no parameter {name!r}.",
-                safe="Nothing was read or written.",
-                next=f"Give it: --param {name}=…; the job's parameters are: {known}.",
+                f"Give it: --param {name}=…; the job's parameters are: {known}.",
             )
         if is_secret(name, value) or read_secret_name(value):
-            raise UsageError(
+            raise usage_error(
                 f"The path holds {match[0]}, and {name} looks like a secret: it would be part of a "
                 "file's name.",
-                safe="Nothing was read or written.",
-                next="Take it out of the path; name the output by something else.",
+                "Take it out of the path; name the output by something else.",
             )
         if "/" in value or "\0" in value or value in ("", ".", ".."):
-            raise UsageError(
+            raise usage_error(
                 f"The parameter {name} is {value!r}, which can't be part of a file's name.",
-                safe="Nothing was read or written.",
-                next="Give a value without a slash.",
+                "Give a value without a slash.",
             )
         return value
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.executors.answers import find_retry_after, find_status
 from batten.model.value_class import value_class
 
@@ -80,18 +80,14 @@ def read_retry_on(given: Any, retries: int) -> tuple[RetryOn, ...] | None:
         is_class = isinstance(each, type) and issubclass(each, BaseException)
         is_status = isinstance(each, int) and not isinstance(each, bool) and 100 <= each <= 599
         if not (is_class or is_status or (callable(each) and not isinstance(each, type))):
-            raise _refuse(
+            raise usage_error(
                 f"retry_on has {each!r}.",
                 "Give classes of exceptions, statuses, or functions that take an exception: "
                 "retry_on=(ConnectionError, 429, 503).",
             )
     if not retries:
-        raise _refuse(
+        raise usage_error(
             "retry_on= says what is tried again, and nothing is: retries is 0.",
             "Say how often: retries=3.",
         )
     return wanted
-
-
-def _refuse(what: str, next: str) -> UsageError:
-    return UsageError(what, safe="Nothing was read or written.", next=next)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.devices import Devices, read_devices
 from batten.jobs.retry import Retry, RetryOn, read_retry_on
 from batten.model.value_class import value_class
@@ -90,13 +90,13 @@ def _check_server(server: object) -> None:
     from batten.jobs.model_server import ModelServer
 
     if not isinstance(server, ModelServer):
-        raise _refuse(f"server is {server!r}.", "Give a batten.ModelServer.")
+        raise usage_error(f"server is {server!r}.", "Give a batten.ModelServer.")
 
 
 def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> Step:
     """The step; raises `UsageError` for what can't be."""
     if not callable(function):
-        raise _refuse(
+        raise usage_error(
             f".{kind}() takes a function, not {type(function).__name__}.",
             f"Give the function itself, without calling it: .{kind}(measure).",
         )
@@ -107,7 +107,7 @@ def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> S
     if step.items is not None:
         check_count("items", step.items, at_least=1)
     if (step.tokens_max is None) != (step.tokens is None):
-        raise _refuse(
+        raise usage_error(
             "tokens_max= and tokens= need each other.",
             "Say how many tokens a row has: tokens=lambda row: len(row['text']) // 4.",
         )
@@ -117,27 +117,28 @@ def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> S
         check_count("concurrency", step.concurrency, at_least=1)
     timeout: Any = step.timeout_seconds
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-        raise _refuse(f"timeout_seconds is {timeout!r}.", "Give a number of seconds above zero.")
+        raise usage_error(
+            f"timeout_seconds is {timeout!r}.", "Give a number of seconds above zero."
+        )
     if step.is_async and kind == "map_batches":
-        raise _refuse(
+        raise usage_error(
             ".map_batches() can't await a function.",
             "Take the items one at a time: .map() with an async function.",
         )
     if not step.is_async and step.limits is not None:
-        raise _refuse(
+        raise usage_error(
             "limits= are for `async def` functions.",
             "For others say how many calls are in hand at a time: concurrency=.",
         )
     _check_server(step.server)
     if not step.is_async and step.server is not None:
-        raise _refuse(
+        raise usage_error(
             "server= is for `async def` functions.",
             "Call the server in an `async def` function: many calls are in flight then.",
         )
     if step.is_async and step.devices is not None:
-        raise _refuse(
-            "devices= are for functions that don't await.",
-            "Make it a class with a plain __call__.",
+        raise usage_error(
+            "devices= are for functions that don't await.", "Make it a class with a plain __call__."
         )
     return step
 
@@ -148,17 +149,17 @@ def check_steps(steps: tuple[Step, ...]) -> None:
         return
     for step in steps:
         if step.kind == "map_batches":
-            raise _refuse(
+            raise usage_error(
                 ".map_batches() can't stand in a pipeline with an async function.",
                 "Make a dataset with the one, and from it another with the other.",
             )
         if step.has_own_workers:
-            raise _refuse(
+            raise usage_error(
                 "A step with workers of its own can't stand beside an async function.",
                 "Make a dataset with the one, and from it another with the other.",
             )
         if step.timeout_seconds is not None and not step.is_async:
-            raise _refuse(
+            raise usage_error(
                 "timeout_seconds= can't be kept for a plain function beside an async one.",
                 "Make it `async def`, or leave the time limit out.",
             )
@@ -167,10 +168,6 @@ def check_steps(steps: tuple[Step, ...]) -> None:
 def check_count(name: str, value: object, *, at_least: int, at_most: int | None = None) -> None:
     """Raises `UsageError` if the value is not such a whole number."""
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise _refuse(f"{name} is {value!r}.", f"Give a whole number of at least {at_least}.")
+        raise usage_error(f"{name} is {value!r}.", f"Give a whole number of at least {at_least}.")
     if at_most is not None and value > at_most:
-        raise _refuse(f"{name} is {value!r}.", f"Give a whole number of at most {at_most}.")
-
-
-def _refuse(what: str, next: str) -> UsageError:
-    return UsageError(what, safe="Nothing was read or written.", next=next)
+        raise usage_error(f"{name} is {value!r}.", f"Give a whole number of at most {at_most}.")

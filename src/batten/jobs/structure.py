@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.telling.cutting import cut_middle
 from batten.model.value_class import value_class
 
@@ -112,18 +112,16 @@ class Structure:
 def make_structure(model: Any, repairs: int) -> Structure:
     """Raises `UsageError` for what is no pydantic model."""
     if not isinstance(model, type) or not hasattr(model, "model_validate_json"):
-        raise UsageError(
+        raise usage_error(
             "batten.structured() takes a pydantic model, the class itself.",
-            safe="Nothing was read or written.",
-            next="Write a class that derives from pydantic.BaseModel, with the fields of the row.",
+            "Write a class that derives from pydantic.BaseModel, with the fields of the row.",
         )
     try:
         write_schema(model)
     except Exception as error:
-        raise UsageError(
+        raise usage_error(
             f"{model.__name__} can't be sent to a model as a schema: {_tell_shortly(error)}",
-            safe="Nothing was read or written.",
-            next="Give its fields types that JSON has: numbers, texts, lists, other models.",
+            "Give its fields types that JSON has: numbers, texts, lists, other models.",
         ) from error
     return Structure(model=model, repairs=repairs)
 

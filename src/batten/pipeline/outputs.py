@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.definition import Definition
 from batten.storage.addresses import local_path, refuse_address
 
@@ -55,10 +55,9 @@ class Outputs(Definition):
         if written.endswith(".parquet"):
             return self._write_file("parquet", written)
         if self.output is not None:
-            raise UsageError(
+            raise usage_error(
                 f"The folder of parts {written!r} stands after another sink.",
-                safe="Nothing was read or written.",
-                next="Put it first, and at most one; other sinks may follow it.",
+                "Put it first, and at most one; other sinks may follow it.",
             )
         if store is not None:
             return replace(self, output=Path("/", store.name), written_output=written, store=store)
@@ -173,16 +172,14 @@ class Outputs(Definition):
 
         folder, names = split_pattern(written)
         if not folder or not names.tells_items_apart:
-            raise UsageError(
+            raise usage_error(
                 f"{written!r} does not say where the file of each item goes.",
-                safe="Nothing was read or written.",
-                next='Name a folder, and what tells items apart: .write_files("thumbs/{key}.png").',
+                'Name a folder, and what tells items apart: .write_files("thumbs/{key}.png").',
             )
         if self.output is not None:
-            raise UsageError(
+            raise usage_error(
                 f"The folder of files {folder!r} stands after another sink.",
-                safe="Nothing was read or written.",
-                next="Put it first, and at most one; other sinks may follow it.",
+                "Put it first, and at most one; other sinks may follow it.",
             )
         return self._with_sink(FilesSink(path=self.folder / folder, names=names), folder)
 
@@ -218,10 +215,9 @@ class Outputs(Definition):
         sink = declare_sink(name, self.folder, arguments, options)
         written = ledger if ledger is not None else next(iter(arguments), None)
         if not isinstance(written, str | os.PathLike):
-            raise UsageError(
+            raise usage_error(
                 f".write_to({name!r}) does not say which output names the job's control folder.",
-                safe="Nothing was read or written.",
-                next='Name one: ledger="features".',
+                'Name one: ledger="features".',
             )
         return self._with_sink(sink, os.fspath(written))
 
@@ -237,10 +233,9 @@ class Outputs(Definition):
 
         columns = read_columns(partition_by)
         if not is_here or written.endswith(".parquet"):
-            raise UsageError(
+            raise usage_error(
                 f"partition_by= makes a folder of this machine, and {written!r} is none.",
-                safe="Nothing was read or written.",
-                next='Name a folder: .write_parquet("visits/", partition_by="day").',
+                'Name a folder: .write_parquet("visits/", partition_by="day").',
             )
         return self._with_sink(HiveSink(path=self.folder / written, columns=columns), written)
 
@@ -262,8 +257,7 @@ class Outputs(Definition):
     def _check_path(self, written: str) -> None:
         refuse_address(written)
         if not written or not written.strip("/. "):
-            raise UsageError(
+            raise usage_error(
                 f"{written!r} is not a path that batten can own.",
-                safe="Nothing was read or written.",
-                next='Name a folder or a file of its own: .write_parquet("features/").',
+                'Name a folder or a file of its own: .write_parquet("features/").',
             )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.bounds import check_choice, read_memory_max, read_metrics_path
 from batten.jobs.loading.in_fresh_workers import JobFile, refuse_while_loading
 from batten.jobs.step import check_count
@@ -84,10 +84,8 @@ class Pipeline(Steps):
                 in another output. Nothing was read or written.
         """
         if self.output is None:
-            raise UsageError(
-                ".finalize() stands before the sink.",
-                safe="Nothing was read or written.",
-                next="Put it after .write_parquet().",
+            raise usage_error(
+                ".finalize() stands before the sink.", "Put it after .write_parquet()."
             )
         first = self.output if self.store is None else self.store.shown
         others = [first, *(each.place for each in self.finalizers)]
@@ -166,10 +164,9 @@ class Pipeline(Steps):
             settings = replace(settings, schema=schema)
         if key_column is not None:
             if not key_column:
-                raise UsageError(
+                raise usage_error(
                     f"key_column is {key_column!r}.",
-                    safe="Nothing was read or written.",
-                    next='Give the name of a column: key_column="clip".',
+                    'Give the name of a column: key_column="clip".',
                 )
             settings = replace(settings, key_column=key_column)
         return replace(self, settings=settings)

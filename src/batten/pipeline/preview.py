@@ -13,7 +13,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import InterruptedRunError, UsageError
+from batten.errors import InterruptedRunError, UsageError, usage_error
 from batten.jobs.definition import Definition
 from batten.ledger.files.quarantine_file import Quarantined, read_quarantine
 from batten.model.disk.names import Layout
@@ -80,10 +80,9 @@ def make_preview(pipeline: Definition, options: RunOptions) -> Preview:
     from batten.storage.twin.memory import MemoryStorage
 
     if pipeline.whole is not None:
-        raise UsageError(
+        raise usage_error(
             "A function of whole tables has no first rows: it takes all of them.",
-            safe="Nothing was read or written.",
-            next="See what a run would do: --dry-run, in Python run(dry_run=True)",
+            "See what a run would do: --dry-run, in Python run(dry_run=True)",
         )
     if any(step.batch_api is not None for step in pipeline.steps):
         raise UsageError(

@@ -11,7 +11,7 @@ from batten.display.choosing import choose_display, is_shown_by_itself
 from batten.display.metrics.telemetry import find_telemetry
 from batten.display.report_text import list_lines
 from batten.drive.run import run_pipeline
-from batten.errors import QuarantinedError, QuarantinedWarning, UsageError
+from batten.errors import QuarantinedError, QuarantinedWarning, usage_error
 from batten.executors.printing.output import output_may_be_lost
 from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.telling.commands import command
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
 def refuse_other_system() -> None:
     """Raises `UsageError` where there is no Linux. What others would need: docs/versions.md."""
     if sys.platform != "linux":
-        raise UsageError(
+        raise usage_error(
             f"batten runs jobs on Linux, and this is {sys.platform}.",
-            safe="Nothing was read or written.",
-            next="Run it on Linux; datasets can be looked at from here.",
+            "Run it on Linux; datasets can be looked at from here.",
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.batch_api import (
     CONCURRENCY_MAX,
     POLL_SECONDS,
@@ -236,10 +236,9 @@ class Steps(TableOutputs):
             UsageError: `function` can't be called. Nothing was read or written.
         """
         if not callable(as_check(function, of_batch=True)):
-            raise UsageError(
+            raise usage_error(
                 f".check_batches() takes a function, not {type(function).__name__}.",
-                safe="Nothing was read or written.",
-                next="Give the function itself, without calling it.",
+                "Give the function itself, without calling it.",
             )
         rules = (*self.settings.batch_rules, as_check(function, of_batch=True))
         return replace(self, settings=replace(self.settings, batch_rules=rules))
@@ -389,10 +388,8 @@ class Steps(TableOutputs):
 
     def _with_step(self, kind: StepKind, function: Callable[..., Any], **options: Any) -> Self:
         if self.output is not None:
-            raise UsageError(
-                f".{kind}() stands after the sink.",
-                safe="Nothing was read or written.",
-                next=f"Put .{kind}() before .write_parquet().",
+            raise usage_error(
+                f".{kind}() stands after the sink.", f"Put .{kind}() before .write_parquet()."
             )
         options["cache"] = choose_cache(options.get("cache"), self.folder)
         return replace(self, steps=(*self.steps, make_step(kind, function, **options)))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.pipeline.topic_outputs import TopicOutputs
 from batten.storage.addresses import local_path, refuse_other_database
 
@@ -212,10 +212,9 @@ class TableOutputs(TopicOutputs):
         from batten.sinks.lakes.iceberg.sink import IcebergSink
 
         if isinstance(catalog, str) and "://" in catalog:
-            raise UsageError(
+            raise usage_error(
                 "catalog= is an address, and a text there names a catalogue that is configured.",
-                safe="Nothing was read or written.",
-                next='Give its properties: catalog={"type": "sql", "uri": …, "warehouse": …}.',
+                'Give its properties: catalog={"type": "sql", "uri": …, "warehouse": …}.',
             )
         given: dict[str, Any] = {"name": catalog} if isinstance(catalog, str) else dict(catalog)
         sink = IcebergSink(

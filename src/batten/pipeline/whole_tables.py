@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.loading.job_folder import current_folder
 from batten.jobs.path_parameters import make_filler
 from batten.jobs.step import Step, make_step
@@ -58,7 +58,9 @@ class Tables:
         """
         step = make_step("apply", function, version=version)
         if step.is_async:
-            raise _refuse(".apply() takes a function that does not await.", "Give it a plain one.")
+            raise usage_error(
+                ".apply() takes a function that does not await.", "Give it a plain one."
+            )
         return TablePipeline(source=self.source, whole=step, folder=self.folder)
 
 
@@ -96,7 +98,7 @@ class TablePipeline(Pipeline):
         Raises:
             UsageError: Always. Nothing was read or written.
         """
-        raise _refuse(".finalize() follows no .apply().", "Do it in the function.")
+        raise usage_error(".finalize() follows no .apply().", "Do it in the function.")
 
     def write_parquet(
         self, path: str | os.PathLike[str], *, partition_by: str | Sequence[str] | None = None
@@ -116,7 +118,7 @@ class TablePipeline(Pipeline):
                 was read or written.
         """
         if partition_by is not None or not local_path(path).endswith(".parquet"):
-            raise _refuse(
+            raise usage_error(
                 f"{os.fspath(path)!r} would be a folder, and .apply() gives one file.",
                 'Name a file: .write_parquet("report.parquet").',
             )
@@ -124,14 +126,14 @@ class TablePipeline(Pipeline):
 
     def _with_sink(self, sink: Sink, written: str) -> Self:
         if sink.takes in (Takes.ITEMS, Takes.FILES):
-            raise _refuse(
+            raise usage_error(
                 ".apply() makes one table, and what follows it here takes items.",
                 "Write a file or a table.",
             )
         return super()._with_sink(sink, written)
 
     def _with_step(self, kind: Any, function: Any, **options: Any) -> Self:
-        raise _refuse(f".{kind}() follows no .apply().", "Do it in the function.")
+        raise usage_error(f".{kind}() follows no .apply().", "Do it in the function.")
 
 
 def from_tables(**paths: str | os.PathLike[str]) -> Tables:
@@ -151,11 +153,9 @@ def from_tables(**paths: str | os.PathLike[str]) -> Tables:
         UsageError: No table is named, or an ending tells no format. Nothing was read.
     """
     if not paths:
-        raise _refuse("from_tables() names no table.", 'Name one: from_tables(refunds="in.csv").')
+        raise usage_error(
+            "from_tables() names no table.", 'Name one: from_tables(refunds="in.csv").'
+        )
     folder = current_folder()
     written = {name: local_path(path) for name, path in paths.items()}
     return Tables(source=TableSource(written, folder=folder), folder=folder)
-
-
-def _refuse(what: str, next: str) -> UsageError:
-    return UsageError(what, safe="Nothing was read or written.", next=next)

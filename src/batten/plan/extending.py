@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
 
-from batten.errors import RefusedError, UsageError
+from batten.errors import RefusedError, usage_error
 from batten.model.disk.items.versions import GONE, VERSION_BYTES
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment
@@ -86,11 +86,10 @@ def extend_plan(
     look.between_blocks = between_blocks
     look.upstream = begin_upstream(source, storage, layout, plan)
     if storage.folder is None and source.drops_gone:
-        raise UsageError(
+        raise usage_error(
             f"{storage.place} is a store without a lock, where batten keeps no versions of items: "
             "removed='drop' can't be carried out.",
-            safe="Nothing was read or written.",
-            next="Say removed='keep', or write to a folder.",
+            "Say removed='keep', or write to a folder.",
         )
     storing = Storing(storage, layout, before_change)
     count = source.count_items()

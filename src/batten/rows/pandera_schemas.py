@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,11 +45,10 @@ def _find_library(schema: Any) -> str:
     modules = [each.__module__ for each in type(schema).__mro__]
     found = [name for name in _LIBRARIES if any(f".{name}" in module for module in modules)]
     if not found:
-        raise UsageError(
+        raise usage_error(
             f"A check is a {modules[0]}.{type(schema).__name__}, a schema of frames that batten "
             "can't make.",
-            safe="Nothing was read or written.",
-            next="Give a schema of pandera.pandas or pandera.polars, or a function.",
+            "Give a schema of pandera.pandas or pandera.polars, or a function.",
         )
     return found[0]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.telling.type_names import show_type
 from batten.rows.fitting import fits
 from batten.rows.python_types import read_type
@@ -22,19 +22,16 @@ def read_schema_option(option: Any, key_column: str) -> pa.Schema:
     else:
         given = list(option.items()) if isinstance(option, Mapping) else find_fields(option)
         if given is None:
-            raise UsageError(
+            raise usage_error(
                 f"schema= is a {type(option).__name__}.",
-                safe="Nothing was read or written.",
-                next="Give a pyarrow schema, a class (dataclass, pydantic model, TypedDict), "
+                "Give a pyarrow schema, a class (dataclass, pydantic model, TypedDict), "
                 'or a dict: schema={"frames": "int64", "tags": list[str]}.',
             )
         fields = [pa.field(str(name), _read_type(name, kind)) for name, kind in given]
     repeated = sorted(name for name, count in Counter(f.name for f in fields).items() if count > 1)
     if repeated:
-        raise UsageError(
-            f"schema= has the column {repeated[0]!r} twice.",
-            safe="Nothing was read or written.",
-            next="Name each column once.",
+        raise usage_error(
+            f"schema= has the column {repeated[0]!r} twice.", "Name each column once."
         )
     return pa.schema([field for field in fields if field.name != key_column])
 
@@ -43,10 +40,9 @@ def _read_type(name: Any, kind: Any) -> pa.DataType:
     try:
         return read_type(kind)
     except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
-        raise UsageError(
+        raise usage_error(
             f"schema= gives the column {name!r} the type {_show(kind)}, which is none: {error}.",
-            safe="Nothing was read or written.",
-            next='Give a pyarrow type, its text ("int64", "list<item: string>"), or a type of '
+            'Give a pyarrow type, its text ("int64", "list<item: string>"), or a type of '
             "Python (list[str], datetime.date, str | None).",
         ) from error
 

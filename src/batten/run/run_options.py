@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field, replace
 from typing import Literal, get_args
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.bounds import check_choice, check_seconds
 from batten.jobs.definition import WorkersName
 from batten.jobs.loading.in_fresh_workers import JobFile
@@ -19,8 +19,6 @@ ExecutorName = Literal["processes", "threads", "serial"]
 
 JOBS_MAX = 1000
 """More processes than that are a slip of the finger, and would take all memory."""
-
-_SAFE = "Nothing was read or written."
 
 
 @value_class
@@ -73,18 +71,16 @@ class RunOptions:
         if self.workers is not None:
             check_choice("workers", self.workers, get_args(WorkersName))
         if self.adds_columns and not self.accepts_change:
-            raise UsageError(
+            raise usage_error(
                 "add_columns= adds what a changed job makes, and the change is not accepted.",
-                safe=_SAFE,
-                next="Ask for both: --accept-change --add-columns "
+                "Ask for both: --accept-change --add-columns "
                 "(accept_change=True, add_columns=True).",
             )
         check_seconds("drain_seconds", self.drain_seconds)
         if self.gone_seconds is not None:
             check_seconds("gone_after", self.gone_seconds)
         if self.memory_bytes_max is not None and (is_async or self.executor != "processes"):
-            raise UsageError(
+            raise usage_error(
                 "memory_max= can be kept for worker processes only.",
-                safe=_SAFE,
-                next="Use processes, the default, or leave it out.",
+                "Use processes, the default, or leave it out.",
             )

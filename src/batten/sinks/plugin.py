@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.value_class import value_class
 from batten.model.words import Takes
 from batten.plugins import PluginGroup, declare, load_plugin
@@ -104,10 +104,9 @@ def declare_sink(
     sink = declare(PluginGroup.SINK, plugin, folder, arguments, options)
     lacking = [method for method in _METHODS if not callable(getattr(sink, method, None))]
     if lacking:
-        raise UsageError(
+        raise usage_error(
             f"The sink {name!r} of the package {plugin.package} has no {lacking[0]}().",
-            safe="Nothing was read or written.",
-            next=f"Bring the package up to date: pip install --upgrade {plugin.package}",
+            f"Bring the package up to date: pip install --upgrade {plugin.package}",
         )
     return PluginSink(
         kind=name,

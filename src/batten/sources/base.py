@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.disk.items.versions import GONE, VERSION_BYTES
 from batten.model.value_class import value_class
 
@@ -141,10 +141,9 @@ def with_until(source: Source, until: str) -> Source:
     """The source, read up to there. Raises `UsageError` where that is no place in it."""
     make: Callable[[str], Source] | None = getattr(source, "with_until", None)
     if make is None:
-        raise UsageError(
+        raise usage_error(
             "--until is for jobs that begin with from_kafka: other sources end by themselves.",
-            safe="Nothing was read or written.",
-            next="Leave it out; --limit bounds how many items are done.",
+            "Leave it out; --limit bounds how many items are done.",
         )
     return make(until)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.patterns import pattern
 from batten.model.telling.commands import as_path
 
@@ -64,10 +64,8 @@ def refuse_address(written: str) -> None:
 
         rest = unquote(written[found.end() :].partition("?")[0])
         advice = f"Write the path itself: {'/' + rest.lstrip('/') if rest[:1] == '/' else rest!r}"
-    raise UsageError(
-        f"{written!r} is an address ({scheme}:), and this takes a local path.",
-        safe="Nothing was read or written.",
-        next=advice,
+    raise usage_error(
+        f"{written!r} is an address ({scheme}:), and this takes a local path.", advice
     )
 
 
@@ -77,10 +75,9 @@ def refuse_other_database(address: str) -> None:
     found = _SCHEME.match(address)
     if found is None or found[1].lower() in _OF_POSTGRES:
         return
-    raise UsageError(
+    raise usage_error(
         f"The address begins with {found[1].lower()}:, and .write_postgres() is for PostgreSQL.",
-        safe="Nothing was read or written.",
-        next="Write it as libpq reads it: postgresql://host/base, or 'host=… dbname=…'.",
+        "Write it as libpq reads it: postgresql://host/base, or 'host=… dbname=…'.",
     )
 
 

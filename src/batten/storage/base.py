@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 from types import TracebackType
-from typing import BinaryIO, Literal, NamedTuple, Protocol
+from typing import BinaryIO, Literal, NamedTuple, Protocol, Self
 
 from batten.model.disk.runs.holders import Holder
 
@@ -77,18 +77,21 @@ def describe_kind(entry: Entry) -> str:
 
 
 class Lock(Protocol):
-    """A lock that is held until `release`, or until the process ends."""
+    """A lock that is held until `release`, or until the process ends. What derives from it is
+    released at the end of a `with` block."""
 
     def release(self) -> None: ...
 
-    def __enter__(self) -> Lock: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.release()
 
 
 class Syncs(Protocol):

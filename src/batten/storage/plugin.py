@@ -11,13 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.value_class import value_class
 from batten.storage.addresses import find_scheme, has_more_than_a_place
 from batten.storage.base import Store
 from batten.storage.staged_here import StagedHere, staging_folder
-
-_SAFE = "Nothing was read or written."
 
 
 @value_class
@@ -63,20 +61,18 @@ def find_store(written: str, folder: Path) -> StoreAddress | None:
     except PluginError as error:
         if error.is_unknown:
             return None
-        raise UsageError(error.what, safe=_SAFE, next=error.next) from error
+        raise usage_error(error.what, error.next) from error
     start, _, rest = written.partition("://")
     if has_more_than_a_place(rest):
-        raise UsageError(
+        raise usage_error(
             f"An address of {scheme}:// takes a place and a name, without ?, # and @.",
-            safe=_SAFE,
-            next=f"Write {scheme}://place/features, and give credentials by the environment.",
+            f"Write {scheme}://place/features, and give credentials by the environment.",
         )
     place, _, name = rest.rstrip("/").rpartition("/")
     if not place or not name:
-        raise UsageError(
+        raise usage_error(
             f"{written!r} names no output in a store.",
-            safe=_SAFE,
-            next=f"Name the place and the output: {scheme}://place/features",
+            f"Name the place and the output: {scheme}://place/features",
         )
     address = f"{start}://{place}"
     return StoreAddress(scheme=scheme, address=address, name=name, folder=folder)

@@ -6,11 +6,12 @@ import os
 import pickle
 import sys
 import warnings
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batten.errors import UsageError
-from batten.executors.base import Executor, Work
+from batten.executors.base import Event, Executor, Work
 from batten.executors.marks import MakeFile
 from batten.executors.processes.foreign_threads import find_foreign_threads
 from batten.jobs.definition import Definition
@@ -47,6 +48,53 @@ MODULES = (
     "pyarrow.parquet",
 )
 """What workers need that is no job's, for the interpreter that they are forked from."""
+
+
+class Workforce:
+    """All who do the work of a run in one process: those who are given tasks, and the workers that
+    steps have of their own. Raises `UsageError` and `StorageError` where they can't be had.
+
+    `executor` is who is given tasks. Before the start, a team of several machines may take its
+    place.
+    """
+
+    def __init__(
+        self, context: Context, plan: Plan, *, fingerprint: Fingerprint, work: Fingerprint
+    ) -> None:
+        self._context = context
+        self._recipe = find_recipe(context)
+        self._crews = _make_crews(context)
+        self.executor = make_executor(context, self._recipe, self._crews)
+        self.job = _make_job(context, fingerprint, work, plan, self._crews)
+
+    def start(self) -> None:
+        """Steps' own workers begin before those that ask them."""
+        crews, recipe = self._crews, self._recipe
+        work = make_work(self.job, recipe, is_async=self._context.pipeline.is_async)
+        if crews.workers:
+            executor = _make_processes(self._context, recipe, crews.workers, handles=crews.handles)
+            crews.start(executor, work)
+        crews.start_servers(_make_keeper)
+        self.executor.start(work)
+
+    def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
+        """Give them a task in which functions are called."""
+        self._crews.begin()
+        self.executor.submit(task_id, task, in_new_process=in_new_process)
+
+    def wait(self, timeout_seconds: float) -> Iterator[Event]:
+        """What became of tasks. Where a step's own worker ended with the item, how it ended."""
+        for event in self.executor.wait(timeout_seconds):
+            yield self._crews.explain(event)
+
+    def look(self) -> list[Event]:
+        """Replace steps' own workers that ended; what must be known of them."""
+        return self._crews.look()
+
+    def stop(self) -> None:
+        """End all of them. It may be repeated."""
+        self.executor.stop()
+        self._crews.stop()
 
 
 def find_recipe(context: Context) -> Recipe | None:
@@ -115,7 +163,7 @@ def _warn(context: Context, text: str) -> None:
         warnings.warn(escape(text), RuntimeWarning, stacklevel=2)
 
 
-def make_crews(context: Context) -> Crews:
+def _make_crews(context: Context) -> Crews:
     """The workers that steps have of their own; there are none where no function is called, or all
     are called in this process."""
     pipeline, options = context.pipeline, context.options
@@ -146,14 +194,6 @@ def make_executor(context: Context, recipe: Recipe | None, crews: Crews) -> Exec
         return ThreadExecutor(options.jobs, in_flight=in_flight)
     jobs = max(options.jobs, crews.in_hand_min)
     return _make_processes(context, recipe, jobs, in_flight=in_flight)
-
-
-def start_crews(crews: Crews, context: Context, recipe: Recipe | None, work: Work) -> None:
-    """Before those that ask them."""
-    if crews.workers:
-        executor = _make_processes(context, recipe, crews.workers, handles=crews.handles)
-        crews.start(executor, work)
-    crews.start_servers(_make_keeper)
 
 
 def _make_keeper() -> Executor:
@@ -188,7 +228,7 @@ def _make_processes(
     )
 
 
-def make_job(
+def _make_job(
     context: Context,
     fingerprint: Fingerprint,
     work: Fingerprint,

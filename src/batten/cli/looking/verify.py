@@ -43,10 +43,10 @@ def execute(arguments: argparse.Namespace) -> int:
 def _verify_chain(arguments: argparse.Namespace) -> int:
     from batten.chain.verifying import verify_chain
     from batten.cli.output import emit
-    from batten.cli.text.chain_verification_text import list_lines
+    from batten.cli.text.chain_text import list_verified_lines
 
     chain = verify_chain(arguments.path, is_quick=arguments.quick, should_ask=arguments.ask)
-    emit(chain, list_lines(chain), is_json=arguments.json)
+    emit(chain, list_verified_lines(chain), is_json=arguments.json)
     if chain.damaged:
         return EXIT_DAMAGED
     return EXIT_BEHIND if chain.is_behind else EXIT_SOUND

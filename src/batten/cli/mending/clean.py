@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit
-    from batten.cli.text.cleaning_text import list_lines
+    from batten.cli.text.mending_text import list_cleaning_lines
     from batten.inspect.clean import clean_landed, clean_output
     from batten.inspect.paths.output_path import locate_output
 
@@ -40,5 +40,5 @@ def execute(arguments: argparse.Namespace) -> int:
         older_than_seconds=arguments.older_than,
         is_dry_run=arguments.dry_run,
     )
-    emit(cleaning, list_lines(cleaning), is_json=arguments.json)
+    emit(cleaning, list_cleaning_lines(cleaning), is_json=arguments.json)
     return 0

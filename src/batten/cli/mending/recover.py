@@ -37,11 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit
-    from batten.cli.text.recovery_text import list_lines
+    from batten.cli.text.mending_text import list_recovery_lines
     from batten.inspect.paths.output_path import locate_output
 
     recovery = _recover(locate_output(arguments.path), arguments)
-    emit(recovery, list_lines(recovery), is_json=arguments.json)
+    emit(recovery, list_recovery_lines(recovery), is_json=arguments.json)
     # What was set aside may be half done, so whatever waits for the recovery must not go on.
     is_doubtful = not recovery.is_dry_run and recovery.diagnosis.state is State.UNKNOWN
     return EXIT_LOOK if is_doubtful else EXIT_DONE

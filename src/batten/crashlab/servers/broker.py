@@ -13,7 +13,6 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from batten.crashlab.servers.own_server import OwnServer
@@ -75,14 +74,9 @@ class Broker(OwnServer):
         """The rows of a topic of JSON, partition by partition."""
         return [json.loads(each.value()) for each in self.read(topic, is_committed=is_committed)]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.go_on()
-        super().__exit__(kind, error, trace)
+        super().__exit__()
 
     def admin(self) -> Any:
         """A client for topics."""

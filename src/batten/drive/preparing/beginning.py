@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from batten.drive.preparing.job_checks import check_job, refuse_beyond_store
@@ -12,7 +13,6 @@ from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.names import Layout
 from batten.run.clock import new_run
 from batten.run.context import Context
-from batten.run.open_files import open_files_raised
 from batten.run.progress import Progress
 from batten.run.run_options import RunOptions
 from batten.run.telling.watching import RunWatcher, Watchers
@@ -63,3 +63,25 @@ def machine_used() -> Iterator[None]:
     its failure."""
     with open_files_raised(), machine_blamed():
         yield
+
+
+OPEN_FILES_MAX = 1 << 20
+"""Some programs look through all numbers up to the limit, and there are limits of billions."""
+
+
+@contextmanager
+def open_files_raised() -> Iterator[None]:
+    """While entered, the soft limit is the hard one. Workers that are started meanwhile inherit
+    it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES_MAX)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        yield
+        return
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

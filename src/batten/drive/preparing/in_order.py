@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from batten.drive.preparing.config import make_config, put_config
-from batten.drive.preparing.order_of_store import bring_store_in_order
+from batten.errors import RefusedError
 from batten.ledger.facts.secrecy import take_out, take_out_of_fresh
 from batten.ledger.files.schema_file import rebuild_schema
 from batten.model.disk.names import Layout
@@ -35,7 +35,7 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
     names durable that a killed process may have left unsynced. True if what was found before no
     longer holds."""
     if context.storage.folder is None:
-        return bring_store_in_order(context, dataset)
+        return _bring_store_in_order(context, dataset)
     storage, layout = context.folder, context.layout
     folders = (layout.data, layout.control, layout.plan, layout.commits, layout.quarantine)
     for folder in (*folders, layout.staging, layout.staged, layout.runs):
@@ -133,3 +133,33 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         delete_segments(storage, layout, dataset.observation.segments)
     storage.sync_names(layout.control)
     replace_file(storage, layout.staging, layout.config, data)
+
+
+def _bring_store_in_order(context: Context, dataset: FoundDataset) -> bool:
+    """On a store without a lock others may be at work meanwhile. So nothing is deleted: what a
+    crash left in `staged/` may be in use by another run."""
+    storage, layout = context.storage, context.layout
+    observation = dataset.observation
+    config = observation.config
+    has_new_config = config is None or config.fingerprint.digest != dataset.fingerprint.digest
+    if has_new_config:
+        if config is not None and is_blank(context, observation, dataset.fingerprint):
+            _refuse_other_plan(context)
+        data = encode_record(make_config(context, dataset))
+        put_config(storage, layout, data, observation.config_version)
+    unrecorded = [f.batch for f in dataset.judgement.findings if f.code is Code.MISSING_RECORD]
+    batches = [batch for batch in unrecorded if batch is not None]
+    rebuild_records(storage, layout, batches, run=context.run, time=utc_now())
+    if observation.lacks_schema:
+        key = context.pipeline.settings.key_column
+        rebuild_schema(storage, layout, observation.parts, key)
+    return has_new_config
+
+
+def _refuse_other_plan(context: Context) -> None:
+    raise RefusedError(
+        f"{context.path} was planned by other code or settings, and nothing is published yet.",
+        safe="Nothing was changed.",
+        next="Undo the change, or make a new dataset, since no plan is taken back here: "
+        + context.wish("fresh"),
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import refuse_file, refuse_folder, refuse_place, refuse_tree
 from batten.jobs.step import check_steps
@@ -22,48 +22,41 @@ def check_workers(pipeline: Definition, options: RunOptions) -> None:
     """Raises `UsageError` for what can't be kept where the functions run."""
     is_timed = any(s.timeout_seconds is not None and not s.is_async for s in pipeline.steps)
     if is_timed and options.executor != "processes":
-        raise UsageError(
+        raise usage_error(
             f"timeout_seconds= can't be kept with executor={options.executor!r}.",
-            safe="Nothing was read or written.",
-            next="Use processes, the default, or leave the time limit out.",
+            "Use processes, the default, or leave the time limit out.",
         )
     if options.executor == "threads" and any(step.has_own_workers for step in pipeline.steps):
-        raise UsageError(
+        raise usage_error(
             "Steps can't have workers of their own with executor='threads'.",
-            safe="Nothing was read or written.",
-            next="Use processes, the default, or leave concurrency= and devices= out.",
+            "Use processes, the default, or leave concurrency= and devices= out.",
         )
     settings = pipeline.settings
     where = "functions that are awaited" if pipeline.is_async else f"executor={options.executor!r}"
     has_processes = options.executor == "processes" and not pipeline.is_async
     if settings.worker_items_max is not None and not has_processes:
-        raise UsageError(
-            f"worker_items_max= can't be kept with {where}.",
-            safe="Nothing was read or written.",
-            next="Use processes, or leave it out.",
+        raise usage_error(
+            f"worker_items_max= can't be kept with {where}.", "Use processes, or leave it out."
         )
     if settings.seed is None:
         return
     if pipeline.is_async or options.executor == "threads":
-        raise UsageError(
+        raise usage_error(
             f"seed= can't be kept with {where}: items draw from one generator by turns.",
-            safe="Nothing was read or written.",
-            next="Make a generator of each item's own: random.Random(f'{SEED} {item}')",
+            "Make a generator of each item's own: random.Random(f'{SEED} {item}')",
         )
     if any(step.cache is not None for step in pipeline.steps):
-        raise UsageError(
+        raise usage_error(
             "seed= can't be kept beside cache=: what was kept may be of another seed.",
-            safe="Nothing was read or written.",
-            next="Leave one of them out.",
+            "Leave one of them out.",
         )
 
 
 def check_job(pipeline: Definition, options: RunOptions) -> Path:
     if pipeline.output is None:
-        raise UsageError(
+        raise usage_error(
             "The pipeline has no sink, so its rows would go nowhere.",
-            safe="Nothing was read or written.",
-            next='End it with a sink: .write_parquet("features/").',
+            'End it with a sink: .write_parquet("features/").',
         )
     pipeline.refuse_double()
     finalized = [each.output for each in pipeline.finalizers if each.store is None]
@@ -84,21 +77,18 @@ def check_job(pipeline: Definition, options: RunOptions) -> Path:
     if pipeline.settings.batch_size != 1 and any(
         sink.takes is Takes.ITEMS for sink in pipeline.sinks
     ):
-        raise UsageError(
+        raise usage_error(
             f"batch_size is {pipeline.settings.batch_size}, and .write_tree() takes items one at "
             "a time.",
-            safe="Nothing was read or written.",
-            next="Leave batch_size= out.",
+            "Leave batch_size= out.",
         )
     if options.adds_columns and pipeline.whole is not None:
-        raise UsageError(
+        raise usage_error(
             "add_columns= is for datasets of items, and .apply() makes its file anew each time.",
-            safe="Nothing was read or written.",
-            next="Leave it out.",
+            "Leave it out.",
         )
     check_steps(pipeline.steps)
     if pipeline.file_names is not None:
-        from batten.jobs.making_files import check_files
         from batten.work.staged.item_files import check_kept
 
         refuse_folder(output)
@@ -147,19 +137,30 @@ def refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOption
     if pipeline.store is not None:
         _keep_apart(pipeline.source, pipeline.store.shown)
     if reason:
-        raise UsageError(
-            f"{storage.place} is no folder of a file system: {reason}.",
-            safe="Nothing was read or written.",
-            next=way,
-        )
+        raise usage_error(f"{storage.place} is no folder of a file system: {reason}.", way)
 
 
 def _keep_apart(source: Source, address: str) -> None:
     """Raises `UsageError` where each run would find what the one before has made."""
     may_list = getattr(source, "may_list", None)
     if address in source.inputs or (may_list is not None and may_list(address)):
-        raise UsageError(
+        raise usage_error(
             f"{address!r} lies among the objects that the pipeline reads.",
-            safe="Nothing was read or written.",
-            next="Write to a prefix of its own.",
+            "Write to a prefix of its own.",
         )
+
+
+def check_files(pipeline: Definition) -> None:
+    """Raises `UsageError` for a step or an option that is for rows."""
+    for step in pipeline.steps:
+        if step.kind == "map_batches" or step.keeps_input:
+            what = ".map_batches()" if step.kind == "map_batches" else "keep_input="
+            raise usage_error(
+                f"{what} makes rows, and .write_files() takes files.", "Leave it out."
+            )
+    if not any(step.kind in ("map", "flat_map") for step in pipeline.steps):
+        raise usage_error(
+            "No function makes a file.", "Put one before .write_files(): .map(make_thumbnail)."
+        )
+    if pipeline.settings.schema is not None:
+        raise usage_error("schema= is for rows, and .write_files() takes files.", "Leave it out.")

@@ -20,7 +20,7 @@ from batten.drive.stopping.failure_budget import Failures, answer_of
 from batten.drive.together.run_end import RunEnd, read_end
 from batten.drive.together.team_of_run import batten_version, count_calls, count_tasks
 from batten.errors import BattenError, RefusedError, StorageError
-from batten.executors.base import Died, Event, Executor, Finished, Lost, Raised, TimedOut, Told
+from batten.executors.base import Died, Event, Finished, Lost, Raised, TimedOut, Told
 from batten.ledger.history.usage import name_leaving
 from batten.ledger.history.usage_journal import UsageJournal, list_journals
 from batten.model.disk.records import Segment, Unreadable, decode_record
@@ -33,14 +33,7 @@ from batten.run.context import Context
 from batten.run.identity import identify_pipeline
 from batten.storage.changing.publishing import HOST
 from batten.work.tasks import Prepare, Prepared
-from batten.work.workforce import (
-    find_recipe,
-    make_crews,
-    make_executor,
-    make_job,
-    make_work,
-    start_crews,
-)
+from batten.work.workforce import Workforce
 
 HEARD_SECONDS = 5.0
 """A worker that leaves waits so long for what it tells to be heard."""
@@ -67,8 +60,8 @@ class Joined:
         """Raises `RefusedError` if the job is another one here, `InterruptedRunError` after a
         signal, and whatever the run ended with."""
         context = self._context
-        executor = self._begin()
-        slots = count_tasks(context.pipeline, executor.slots)
+        self._workforce = self._begin()
+        slots = count_tasks(context.pipeline, self._workforce.executor.slots)
         random = os.urandom(6).hex()
         host = re.sub(r"[^0-9A-Za-z_-]", "-", HOST)[:64]
         self._name = f"{host}-{os.getpid()}-{random}"
@@ -78,11 +71,10 @@ class Joined:
             f"{count_of(slots, 'task')} at a time."
         )
         try:
-            end = self._work(executor)
+            end = self._work()
         finally:
             is_noted = self._note_lost()
-            executor.stop()
-            self._crews.stop()
+            self._workforce.stop()
             if is_noted:
                 self._meeting.delete_register(self._name, self._version)
         if end is None:
@@ -90,7 +82,7 @@ class Joined:
             self._raise_end()
         return end
 
-    def _begin(self) -> Executor:
+    def _begin(self) -> Workforce:
         context, board = self._context, self._board
         identity = context.identity = identify_pipeline(
             context.pipeline, context.options.parameters
@@ -103,14 +95,9 @@ class Joined:
         # What calls here use is told in a file of its own: no other process adds to it.
         context.run = f"{new_run()}{os.urandom(4).hex()}"
         self._failures = Failures(context, plan, 0)
-        recipe = find_recipe(context)
-        self._crews = crews = make_crews(context)
-        executor = make_executor(context, recipe, crews)
-        job = make_job(context, identity.fingerprint, identity.work, plan, crews)
-        work = make_work(job, recipe, is_async=context.pipeline.is_async)
-        start_crews(crews, context, recipe, work)
-        executor.start(work)
-        return executor
+        workforce = Workforce(context, plan, fingerprint=identity.fingerprint, work=identity.work)
+        workforce.start()
+        return workforce
 
     def _refuse(self, is_same_job: bool) -> RefusedError:
         board = self._board
@@ -140,7 +127,7 @@ class Joined:
                 next="See whether this machine sees the same folder, and start the worker again.",
             ) from error
 
-    def _work(self, executor: Executor) -> RunEnd | None:
+    def _work(self) -> RunEnd | None:
         if not self._write():
             return None
         while True:
@@ -152,7 +139,7 @@ class Joined:
             self._doing.see(board.hands, board.beat)
             is_asked = self._context.signals.received is not None or self._failure is not None
             if self._leaves_at is None and (is_asked or board.is_draining):
-                self._drain(executor)
+                self._drain()
             if self._leaves_at is not None:
                 # Some of it may have been given before the run knew that this one leaves.
                 self._give_back_waiting()
@@ -162,11 +149,10 @@ class Joined:
             if (begun or self._is_due) and not self._write():
                 return None
             for number, _ in begun:
-                self._crews.begin()
-                executor.submit(number, self._tasks[number])
-            if self._leaves_at is not None and self._has_left(executor):
+                self._workforce.submit(number, self._tasks[number])
+            if self._leaves_at is not None and self._has_left():
                 return None
-            self._take(executor)
+            self._take()
 
     def _look(self) -> Board | None:
         """None where the run is gone. While nothing is heard of it, its lock tells."""
@@ -193,13 +179,12 @@ class Joined:
                 next="See whether the same batten is installed on both machines.",
             ) from error
 
-    def _take(self, executor: Executor) -> None:
+    def _take(self) -> None:
         poll = self._meeting.poll_seconds
         if not self._doing.in_hand:
             time.sleep(poll)
             return
-        for told in executor.wait(poll):
-            event = self._crews.explain(told)
+        for event in self._workforce.wait(poll):
             if isinstance(event, Lost):
                 continue  # Told by a team alone.
             if isinstance(event, Raised) and isinstance(event.error, StorageError):
@@ -208,7 +193,7 @@ class Joined:
                 self._give_back(event.task_id)
                 continue
             self._tell(event, is_end=not isinstance(event, Told))
-        for event in self._crews.look():
+        for event in self._workforce.look():
             self._watch(event)
 
     def _watch(self, event: Event) -> None:
@@ -233,8 +218,8 @@ class Joined:
         nothing = Prepared(batch=task.batch, start=task.start, stop=task.start)
         self._tell(Finished(task_id=number, value=nothing), is_end=True)
 
-    def _drain(self, executor: Executor) -> None:
-        executor.drain()
+    def _drain(self) -> None:
+        self._workforce.executor.drain()
         seconds = self._context.options.drain_seconds
         self._leaves_at = time.monotonic() + seconds
         self._doing.is_leaving = True
@@ -248,14 +233,14 @@ class Joined:
             self._tasks[number] = self._read_task(text)
             self._give_back(number)
 
-    def _has_left(self, executor: Executor) -> bool:
+    def _has_left(self) -> bool:
         """Whether what was in hand has ended, and was heard; or there was no more time for it."""
         doing, leaves_at = self._doing, self._leaves_at or 0.0
         now = time.monotonic()
         if doing.in_hand and now > leaves_at:
             if not self._note_lost():
                 return True
-            executor.stop()
+            self._workforce.executor.stop()
             for number in list(doing.begins):
                 self._give_back(number)
         return not doing.in_hand and (doing.is_idle or now > leaves_at + HEARD_SECONDS)

@@ -8,7 +8,7 @@ import sys
 from batten.anywhere.assigning import TASKS_A_SLOT
 from batten.anywhere.meeting import Meeting
 from batten.anywhere.team import Team
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.executors.base import Executor
 from batten.jobs.definition import Definition
 from batten.model.disk.runs.workers import Board
@@ -35,10 +35,9 @@ def refuse_beyond_workers(pipeline: Definition) -> None:
     elif any(step.batch_api is not None for step in pipeline.steps):
         reason = "what a vendor has of it is known to one machine"
     if reason:
-        raise UsageError(
+        raise usage_error(
             f"Workers on other machines can't help with this job: {reason}.",
-            safe="Nothing was read or written.",
-            next="Run it on one machine, without workers elsewhere.",
+            "Run it on one machine, without workers elsewhere.",
         )
 
 

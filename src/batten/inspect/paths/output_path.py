@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from batten.errors import StorageError, UsageError
+from batten.errors import StorageError, usage_error
 from batten.ledger.facts.locating import find_layout
 from batten.ledger.generations import find_current
 from batten.model.disk.destinations.targets import show_target
@@ -73,19 +73,14 @@ def locate_output(path: str | os.PathLike[str]) -> Place:
         return found
     given = local_path(path)
     if not given or "\0" in given:
-        raise UsageError(
+        raise usage_error(
             "The path holds a zero byte." if given else "The path is empty.",
-            safe="Nothing was read or written.",
-            next="Name the output of a job.",
+            "Name the output of a job.",
         )
     absolute = os.path.abspath(given)
     root, name = os.path.split(absolute)
     if not name:
-        raise UsageError(
-            f"{given!r} is not the output of a job.",
-            safe="Nothing was read or written.",
-            next="Name the output of a job.",
-        )
+        raise usage_error(f"{given!r} is not the output of a job.", "Name the output of a job.")
     is_control = name.endswith(CONTROL_SUFFIX) and name != CONTROL_SUFFIX
     if is_control and os.path.isdir(absolute) and not os.path.exists(absolute + CONTROL_SUFFIX):
         name = name.removesuffix(CONTROL_SUFFIX)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batten.errors import RefusedError, UsageError
+from batten.errors import RefusedError, usage_error
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.judge import Judgement, judge
@@ -20,11 +20,7 @@ def hold_lock(place: Place, observation: Observation) -> Lock:
 def refuse_absent(place: Place, judgement: Judgement) -> None:
     """Raises `UsageError` if nothing is: the name is likely a slip."""
     if judgement.verdict.state is State.NEW:
-        raise UsageError(
-            f"There is no output {place.path}.",
-            safe="Nothing was read or written.",
-            next="Name the output of a job.",
-        )
+        raise usage_error(f"There is no output {place.path}.", "Name the output of a job.")
 
 
 def refuse_pending(place: Place, judgement: Judgement) -> None:

@@ -6,11 +6,12 @@ A look tells what is gone, what has another size, and what is somebody's. `verif
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from hashlib import blake2b
 
 from batten.errors import StorageError
-from batten.ledger.facts.name_sums import NameSums
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.reasons import name_reason
 from batten.ledger.facts.strays import is_hidden
@@ -266,3 +267,33 @@ def _tell_foreign(path: str, name: str, names: NamePattern | None) -> Finding:
 def _find_pattern(config: Config | None) -> NamePattern | None:
     text = "" if config is None else config.fingerprint.parts.get("files", "")
     return NamePattern(text=text) if text else None
+
+
+_BUCKETS = 512
+_SALT = os.urandom(16)
+"""So that nobody can make names whose sums are alike."""
+
+
+class NameSums:
+    """Sums of the digests of names, in buckets. Where those of a bucket differ, its names have to
+    be compared: they are others, or one came twice."""
+
+    def __init__(self) -> None:
+        self._sums = [0] * _BUCKETS
+
+    def add(self, name: str) -> None:
+        digest = _digest(name)
+        self._sums[digest % _BUCKETS] += digest
+
+    def bucket_of(self, name: str) -> int:
+        return _digest(name) % _BUCKETS
+
+    def find_differing(self, other: NameSums) -> set[int]:
+        """The buckets that have other names here than there."""
+        pairs = zip(self._sums, other._sums, strict=True)
+        return {bucket for bucket, (own, others) in enumerate(pairs) if own != others}
+
+
+def _digest(name: str) -> int:
+    data = name.encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(data, digest_size=16, key=_SALT).digest(), "little")

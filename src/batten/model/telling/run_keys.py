@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
-from batten.errors import UsageError
+from batten.errors import UsageError, usage_error
 from batten.model.patterns import pattern
 
 if TYPE_CHECKING:
@@ -41,10 +41,9 @@ def fill_in(pattern: str, values: Mapping[str, str]) -> str:
     """The path of one run's key. Raises `UsageError` for a name in braces that has no value."""
     missing = [name for name in find_fields(pattern) if name not in values]
     if missing:
-        raise UsageError(
+        raise usage_error(
             f"{pattern!r} names {missing[0]!r}, and no value is given for it.",
-            safe="Nothing was read or written.",
-            next=f"Give one: {missing[0]}=…",
+            f"Give one: {missing[0]}=…",
         )
     return _FIELD.sub(lambda match: values[match[1]], pattern)
 
@@ -65,10 +64,9 @@ def list_expected(pattern: str, expectations: Sequence[str]) -> list[str]:
     unknown = [name for name in parsed if name not in find_fields(pattern)]
     if unknown or _WILD.search(pattern):
         name = unknown[0] if unknown else next(iter(parsed))
-        raise UsageError(
+        raise usage_error(
             f"Which paths are expected is not clear from {pattern!r} and {name!r}.",
-            safe="Nothing was read or written.",
-            next=f"Write the path with the name in braces, as in 'out/report_{{{name}}}.csv'.",
+            f"Write the path with the name in braces, as in 'out/report_{{{name}}}.csv'.",
         )
     return [
         fill_in(pattern, dict(zip(parsed, values, strict=True)))
@@ -87,10 +85,9 @@ def list_runs_of(pattern: str, runs: Sequence[str]) -> list[dict[str, str]]:
     )
     astray = [name for name in {*names, *parsed} if name not in names or name not in parsed]
     if astray:
-        raise UsageError(
+        raise usage_error(
             f"A path and a run must name the same: {min(astray)!r} stands in one of them only.",
-            safe="Nothing was read or written.",
-            next="Write, for instance: --final 'out/report_{run_date}.csv' --run 2026-04-24",
+            "Write, for instance: --final 'out/report_{run_date}.csv' --run 2026-04-24",
         )
     return [dict(zip(parsed, values, strict=True)) for values in product(*parsed.values())]
 
@@ -140,9 +137,8 @@ def _read_day(day: str, text: str) -> date:
 
 
 def _bad_expectation(text: str, problem: str = "names no values") -> UsageError:
-    return UsageError(
+    return usage_error(
         f"--expect {text!r} {problem}.",
-        safe="Nothing was read or written.",
-        next="Write days, numbers or a list: run_date=2026-04-01..2026-04-30, hour=00..23, "
+        "Write days, numbers or a list: run_date=2026-04-01..2026-04-30, hour=00..23, "
         "region=eu,us.",
     )

@@ -7,20 +7,23 @@ is then asked on a new connection.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
 
+from batten.errors import usage_error
 from batten.fingerprint.secret import Secret
-from batten.model.disk.destinations.targets import show_table
+from batten.model.disk.destinations.targets import show_base, show_table
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.optional import ensure_optional
 from batten.sinks.base import LedgerPlace, Staged, TableSink
 from batten.sinks.databases.copying import name_type
-from batten.sinks.databases.postgres_address import list_passwords, name_place
 from batten.sinks.databases.postgres_rows import (
     PostgresTransaction,
     identify_table,
@@ -298,3 +301,39 @@ class PostgresDestination:
         except psycopg.Error as error:
             self.close()
             raise refused(action, self._target, error, hidden=self._passwords()) from error
+
+
+def name_place(address: str) -> str:
+    """The database and where it is, without user and password."""
+    hosts = ""
+    if "://" in address:
+        scheme, _, rest = address.partition("://")
+        try:
+            # A password may hold a character that elsewhere ends the host.
+            parts = urlsplit(f"{scheme}://{rest.rpartition('@')[2]}")
+        except ValueError:
+            raise usage_error(
+                "The address of a PostgreSQL server can't be read.",
+                "Give it like this: postgresql://user@host:5432/base",
+            ) from None
+        asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        found = {"dbname": parts.path.strip("/"), **asked}
+        # There may be several, each with a port.
+        hosts = parts.netloc
+    else:
+        pairs = re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", address)
+        found = {name: value.strip("'") for name, value in pairs}
+    hosts = hosts or found.get("host") or os.environ.get("PGHOST", "localhost")
+    if not re.search(r":\d+$", hosts):
+        hosts += ":" + (found.get("port") or os.environ.get("PGPORT", "5432"))
+    base = found.get("dbname") or os.environ.get("PGDATABASE", "the default database")
+    return show_base(base, hosts)
+
+
+def list_passwords(address: str) -> list[str]:
+    """What in the address may be a password, however it is written, longest first."""
+    login = address.rpartition("@")[0].partition("://")[2] or address.rpartition("@")[0]
+    found = [login.partition(":")[2], *re.findall(r"(?i)password\s*=\s*'([^']+)'", address)]
+    found += re.findall(r"(?i)password\s*=\s*([^'\s&]\S*)", address)
+    pieces = [piece for each in found for piece in (each, unquote(each), *re.split("[/?#]", each))]
+    return sorted({address, *pieces} - {""}, key=len, reverse=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-from batten.errors import InconsistentError, RefusedError, StorageError, UsageError
+from batten.errors import InconsistentError, RefusedError, StorageError, usage_error
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.disk.throwaway_names import find_staging_owner
@@ -349,9 +349,8 @@ def read_columns(given: Any) -> tuple[str, ...]:
     columns = (given,) if isinstance(given, str) else tuple(given)
     is_right = all(isinstance(each, str) and each for each in columns)
     if not columns or not is_right or len(set(columns)) < len(columns):
-        raise UsageError(
+        raise usage_error(
             f"partition_by= is {given!r}.",
-            safe="Nothing was read or written.",
-            next='Name a column, or several, each once: partition_by=["year", "month"].',
+            'Name a column, or several, each once: partition_by=["year", "month"].',
         )
     return columns

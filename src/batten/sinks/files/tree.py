@@ -12,7 +12,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from batten.errors import BusyError, OutdatedError, StorageError, UsageError
+from batten.errors import BusyError, OutdatedError, StorageError, usage_error
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.model.words import Takes
@@ -37,10 +37,9 @@ CommitItem = Callable[[Transaction, Any, Any], object]
 def check_commit(commit: object) -> None:
     """Raises `UsageError` for what can't put items into a tree."""
     if not callable(commit) or inspect.iscoroutinefunction(commit):
-        raise UsageError(
+        raise usage_error(
             f"commit is {commit!r}, which is no plain function.",
-            safe="Nothing was read or written.",
-            next="Give one that takes the transaction, the item and what was prepared; what awaits "
+            "Give one that takes the transaction, the item and what was prepared; what awaits "
             "belongs into a step before.",
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import RefusedError, UsageError
+from batten.errors import RefusedError, usage_error
 from batten.sinks.base import Staged
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def read_mode(mode: str | None, *, key: object, where: object) -> bool:
         problem = 'where= says which rows of the table are replaced, and mode= is not "replace"'
         way = 'Give mode="replace", or leave where= out.'
     if problem:
-        raise UsageError(f"{problem}.", safe="Nothing was read or written.", next=way)
+        raise usage_error(f"{problem}.", way)
     return mode == "replace"
 
 

@@ -17,12 +17,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
 
 from batten.errors import StorageError
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.disk.runs.holders import Holder, Lease
-from batten.storage.base import Got, Put, Store
+from batten.storage.base import Got, Lock, Put, Store
 from batten.storage.changing.publishing import settle
 from batten.storage.local.locking.locks import busy_error, has_ended
 from batten.storage.relative import folder_of
@@ -64,7 +63,7 @@ def observe(store: Store, name: str) -> Holder | None:
     return _read(found).holder
 
 
-class HeldLease:
+class HeldLease(Lock):
     """A lease that is held until `release`, or until another one finds that it is over."""
 
     def __init__(self, store: Store, name: str, lease: Lease, version: str) -> None:
@@ -106,17 +105,6 @@ class HeldLease:
                 self._is_ended.set()  # Another has it, and the store refuses what is too late.
         elif answer.put is not Put.UNKNOWN:
             self._lease, self._version = lease, answer.version
-
-    def __enter__(self) -> HeldLease:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 def _nonce() -> str:

@@ -19,7 +19,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, BinaryIO
 
-from batten.errors import StorageError, UsageError
+from batten.errors import StorageError, usage_error
 from batten.model.disk.runs.holders import Holder
 from batten.storage.addresses import has_more_than_a_place
 from batten.storage.base import READ_BYTES_MAX, Entry, Got, Lock, Piece, Put, PutAnswer
@@ -347,10 +347,9 @@ def declare(folder: object, address: str) -> BucketStore:
     hold is a secret, or nothing that a dataset could lie at."""
     _, _, rest = address.partition("://")
     if has_more_than_a_place(rest):
-        raise UsageError(
+        raise usage_error(
             "The address of a store holds more than a bucket and a prefix.",
-            safe="Nothing was read or written.",
-            next="Write s3://bucket/prefix/name, and give credentials by the environment.",
+            "Write s3://bucket/prefix/name, and give credentials by the environment.",
         )
     check_folder(rest)
     return BucketStore(address)
@@ -364,10 +363,9 @@ def _connect(address: str) -> Any:
     try:
         from obstore.store import from_url
     except ImportError as error:
-        raise UsageError(
+        raise usage_error(
             f"{address!r} is in an object store, and the package obstore is not installed.",
-            safe="Nothing was read or written.",
-            next='Install it: pip install "batten[objects]"',
+            'Install it: pip install "batten[objects]"',
         ) from error
     try:
         return from_url(
@@ -382,10 +380,9 @@ def _connect(address: str) -> Any:
         )
     except Exception as error:
         told = str(error).partition("\n")[0]
-        raise UsageError(
+        raise usage_error(
             f"The store at {address!r} can't be used as the environment says: {told}",
-            safe="Nothing was read or written.",
-            next="Correct the address, or the variables of the environment that it names.",
+            "Correct the address, or the variables of the environment that it names.",
         ) from error
 
 

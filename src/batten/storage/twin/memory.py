@@ -19,7 +19,7 @@ from typing import BinaryIO, ParamSpec, Self, TypeVar
 from batten.errors import StorageError
 from batten.model.disk.records import encode_record
 from batten.model.disk.runs.holders import Holder
-from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, Lock, pieces_of
 from batten.storage.changing.conditions import ConditionsOfFolder
 from batten.storage.changing.renewal import UnprovenNames
 from batten.storage.changing.steps import Observer, Step
@@ -27,7 +27,6 @@ from batten.storage.failures import reading_failure, too_large, writing_failure
 from batten.storage.local.locking.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
 from batten.storage.twin.kernel import Kernel, mark_synced, system_error, write_file
-from batten.storage.twin.memory_lock import MemoryLock
 from batten.storage.twin.power_cuts import PowerLost
 from batten.storage.twin.volatile import File, FolderNode, Model, Node, VolatileTree
 
@@ -358,3 +357,19 @@ def _describe(name: str, node: Node) -> Entry:
 
 def _version_of(node: Node) -> str:
     return "" if isinstance(node, FolderNode) else f"{len(node.data)}-{zlib.crc32(node.data):08x}"
+
+
+class MemoryLock(Lock):
+    """A lock of a `MemoryStorage`; it is gone after a crash."""
+
+    def __init__(self, write: Callable[[Step, bytes], None], drop: Callable[[], object]) -> None:
+        self._write = write
+        self._drop = drop
+        self._is_held = True
+
+    def release(self) -> None:
+        """Empty the text, then unlock. May be repeated."""
+        if self._is_held:
+            self._is_held = False
+            self._write("lock.clear", b"")
+            self._drop()

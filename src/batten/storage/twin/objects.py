@@ -17,13 +17,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple
 
 from batten.errors import StorageError
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.disk.runs.holders import Holder, Lease
-from batten.storage.base import READ_BYTES_MAX, Entry, Got, Piece, Put, PutAnswer
+from batten.storage.base import READ_BYTES_MAX, Entry, Got, Lock, Piece, Put, PutAnswer
 from batten.storage.changing.publishing import settle
 from batten.storage.failures import reading_failure, too_large
 from batten.storage.local.locking.locks import busy_error
@@ -252,7 +251,7 @@ class ObjectStorage:
         return PutAnswer(Put.UNKNOWN if is_as_before else Put.OTHER, version)
 
 
-class ObjectLease:
+class ObjectLease(Lock):
     """A lease that is held until `release`, or until another one finds that it is over."""
 
     def __init__(self, free: Callable[[], PutAnswer]) -> None:
@@ -263,17 +262,6 @@ class ObjectLease:
         free, self._free = self._free, None
         if free is not None:
             free()
-
-    def __enter__(self) -> ObjectLease:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 def _describe(name: str, found: StoredObject) -> Entry:

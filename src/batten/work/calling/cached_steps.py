@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.json_text import parse_json
 from batten.storage.addresses import local_path
 from batten.storage.failures import reading_failure
@@ -35,11 +35,7 @@ def choose_cache(wanted: Any, folder: Path) -> Cache | None:
         return Cache()
     if isinstance(wanted, str | os.PathLike):
         return Cache(folder / local_path(wanted))
-    raise UsageError(
-        f"cache is {wanted!r}.",
-        safe="Nothing was read or written.",
-        next="Give True, a folder, or a batten.Cache.",
-    )
+    raise usage_error(f"cache is {wanted!r}.", "Give True, a folder, or a batten.Cache.")
 
 
 class KeptResults:

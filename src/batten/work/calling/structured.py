@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.step import check_count
 from batten.jobs.structure import AnswerError, Structure, make_structure
 from batten.work.usage import read_used
@@ -51,10 +51,9 @@ def structured(
     check_count("repairs", repairs, at_least=0)
     given: tuple[Any, ...] = (request_fn, *([] if call is None else [call]))
     if not all(map(callable, given)):
-        raise UsageError(
+        raise usage_error(
             "batten.structured() takes functions for request_fn and call.",
-            safe="Nothing was read or written.",
-            next="Give the functions themselves, without calling them.",
+            "Give the functions themselves, without calling them.",
         )
     structure = make_structure(model, repairs)
     made: Any

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from batten.errors import BattenError, UsageError
+from batten.errors import BattenError, usage_error
 from batten.jobs.step import Step
 from batten.model.disk.items.item_files import (
     DIGEST_COLUMN,
@@ -44,11 +44,9 @@ def check_kept(steps: Sequence[Step]) -> None:
         is_of_path = takes_folder(step.function) and step is not last
         if is_of_path or (step.is_async and step is last):
             what = f"a step with `{FOLDER_PARAMETER}`" if is_of_path else "a function that awaits"
-            raise UsageError(
+            raise usage_error(
                 f"cache= can't keep the files of {what} here.",
-                safe="Nothing was read or written.",
-                next="Leave cache= out there; a plain function that makes the last files can have "
-                "it.",
+                "Leave cache= out there; a plain function that makes the last files can have it.",
             )
 
 

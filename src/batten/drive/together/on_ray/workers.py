@@ -8,10 +8,9 @@ import select
 import subprocess
 import sys
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.json_text import parse_json
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
@@ -68,12 +67,7 @@ class RayWorkers(RunWatcher):
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def _connect(self) -> None:
@@ -83,10 +77,9 @@ class RayWorkers(RunWatcher):
             lines = self._read(ANSWER_SECONDS)
             told = lines[0] if lines else {"error": self._tell_silence()}
         if "error" in told:
-            raise UsageError(
+            raise usage_error(
                 f"Ray at {self._plan.address} can't be used: {told['error']}.",
-                safe="Nothing was read or written.",
-                next="See whether the cluster runs and has the same Python and Ray: ray status",
+                "See whether the cluster runs and has the same Python and Ray: ray status",
             )
         self._workers = int(told["workers"])
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
-from batten.errors import BattenError, InconsistentError, RefusedError, UsageError
+from batten.errors import BattenError, InconsistentError, RefusedError, usage_error
 from batten.fingerprint.secret import Secret
 from batten.model.disk.destinations.targets import show_base, show_table
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
@@ -97,10 +97,9 @@ class IcebergSink(TableSink):
 
     def check(self) -> None:
         if not self.table.rpartition(".")[0].strip("."):
-            raise UsageError(
+            raise usage_error(
                 f"{self.table!r} names no namespace.",
-                safe="Nothing was read or written.",
-                next='Put it before the table: .write_iceberg("namespace.table").',
+                'Put it before the table: .write_iceberg("namespace.table").',
             )
         ensure_optional("pyiceberg", ".write_iceberg()", package="'pyiceberg[sql-sqlite]'")
 

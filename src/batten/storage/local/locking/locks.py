@@ -15,7 +15,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from types import TracebackType
 from typing import TypeVar
 
 from batten.errors import BusyError
@@ -25,6 +24,7 @@ from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.disk.runs.holders import Holder
 from batten.model.disk.trees.tree_names import TREE_FOLDER
 from batten.model.telling.commands import command
+from batten.storage.base import Lock
 from batten.storage.beneath import Beneath, close_read
 from batten.storage.changing import steps
 from batten.storage.failures import reading_failure, writing_failure
@@ -56,7 +56,7 @@ class LockPlace:
         return self.beneath.act(self.name, action, *arguments, **options)
 
 
-class FileLock:
+class FileLock(Lock):
     """A lock that is held until `release` or the process's end. Forked children don't hold it."""
 
     def __init__(self, held: Held, place: LockPlace, *, is_shared: bool) -> None:
@@ -76,17 +76,6 @@ class FileLock:
         finally:
             held.release()
             self._place.beneath.forget()
-
-    def __enter__(self) -> FileLock:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 def current_holder() -> Holder:

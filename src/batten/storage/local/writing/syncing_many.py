@@ -15,7 +15,6 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from types import TracebackType
 from typing import Self
 
 from batten.storage.beneath import Beneath, close_read
@@ -47,12 +46,7 @@ class FilesystemSync:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

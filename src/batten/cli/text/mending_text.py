@@ -1,17 +1,30 @@
-"""A cleaning for people: what was removed, and what was kept."""
+"""What was mended, for people: a recovery, a cleaning."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batten.cli.text import diagnosis_text
 from batten.inspect.clean import Cleaning
+from batten.inspect.recover import Recovery
 from batten.model.telling.counts import count_of
 from batten.model.telling.sizes import show_bytes
 from batten.model.words import State
 
 
-def list_lines(cleaning: Cleaning) -> Iterator[str]:
-    """The lines for people."""
+def list_recovery_lines(recovery: Recovery) -> Iterator[str]:
+    """Each step, then what is there."""
+    verb = "would " if recovery.is_dry_run else ""
+    steps = recovery.list_steps()
+    for step in steps:
+        yield f"{verb}{step['do']} {step['path']}: {step['why']}"
+    if not steps:
+        yield "There is nothing to recover."
+    yield from diagnosis_text.list_lines(recovery.diagnosis)
+
+
+def list_cleaning_lines(cleaning: Cleaning) -> Iterator[str]:
+    """What was removed, and what was kept."""
     if cleaning.diagnosis.state is State.NEW:
         yield f"There is nothing to clean: no output {cleaning.diagnosis.path}."
         return
