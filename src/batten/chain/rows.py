@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batten.chain.ready import changed_upstream
-from batten.errors import RefusedError, UsageError
+from batten.errors import RefusedError
 from batten.inspect.paths.output_path import Place
 from batten.ledger.files.part_rows import PartRows
 from batten.model.disk.items.versions import GONE, UNKNOWN
@@ -15,7 +15,7 @@ from batten.sources.base import POSITION_BITS, ItemsWanted, Unavailable
 from batten.sources.identity.digests import digest_rows, split_digests
 from batten.sources.identity.keys import ESCAPED_PREFIX, NoKey, make_key
 from batten.sources.identity.versions import UNREADABLE
-from batten.sources.paths import SAFE
+from batten.sources.paths import source_error
 from batten.sources.records.parquet import ROWS_AT_A_TIME, convert_rows
 from batten.storage.failures import OtherVersionError, reading_failure
 
@@ -170,10 +170,9 @@ class DatasetReader:
         wanted = self._names.list_columns() or [self._names.key or names[0]]
         missing = [name for name in wanted if name not in names]
         if missing:
-            raise UsageError(
+            raise source_error(
                 f"{self._place.path} has no column {missing[0]!r}, but {', '.join(names)}.",
-                safe=SAFE,
-                next="Correct key= or columns=.",
+                "Correct key= or columns=.",
             )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from batten.chain.ready import changed_upstream, refuse_unready
 from batten.chain.rows import DatasetReader, NamedRows
-from batten.errors import RefusedError, UsageError
+from batten.errors import RefusedError
 from batten.inspect.paths.output_path import Place, locate_output
 from batten.jobs.loading.job_folder import show_path
 from batten.ledger.contents import ClosedDataset, find_contents, load_commits
@@ -23,7 +23,7 @@ from batten.model.disk.records import Config, Unreadable, decode_record
 from batten.sources.base import POSITION_BITS, SCAN_BLOCK_ITEMS, ScanBlock, SourceBatch
 from batten.sources.identity.keys import escape_key, require_field_name
 from batten.sources.identity.versions import check_changed
-from batten.sources.paths import SAFE
+from batten.sources.paths import source_error
 from batten.sources.records.input_files import find_place
 from batten.storage.digests import digest_file
 from batten.storage.failures import OtherVersionError
@@ -56,10 +56,9 @@ class DatasetSource:
         self._path, self._written = find_place(path, folder)
         self._key = require_field_name(key)
         if columns is not None and (isinstance(columns, str) or not columns):
-            raise UsageError(
+            raise source_error(
                 f"columns={columns!r} is not a list of names.",
-                safe=SAFE,
-                next="Give a list of the names of columns, or leave columns= out for all.",
+                "Give a list of the names of columns, or leave columns= out for all.",
             )
         self._columns = None if columns is None else list(columns)
 

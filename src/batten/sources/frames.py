@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Any
 
 from batten.errors import UsageError
-from batten.sources.paths import SAFE
+from batten.sources.paths import source_error
 
 ROWS_AT_A_TIME = 1024
 """So many rows become Python objects at once."""
@@ -225,4 +225,4 @@ def _name(items: Any) -> str:
 
 
 def _refuse(problem: str, advice: str) -> UsageError:
-    return UsageError(f"from_items was given {problem}.", safe=SAFE, next=advice)
+    return source_error(f"from_items was given {problem}.", advice)

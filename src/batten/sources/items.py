@@ -7,14 +7,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from batten.errors import BattenError, FailedRunError, UsageError
+from batten.errors import BattenError, FailedRunError
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks, wanted_ordinals
 from batten.sources.frames import find_rows, find_rows_of_all, spread
 from batten.sources.identity.digests import digest_items
 from batten.sources.identity.keys import NoKey, check_key, make_field_key, make_key
 from batten.sources.identity.versions import check_changed
-from batten.sources.paths import SAFE
+from batten.sources.paths import SAFE, source_error
 
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 """A block is cut early when its payloads reach this, so that a scan of large items stays small."""
@@ -162,10 +162,9 @@ class ItemSource:
         _require_items(items)
         iterator: Iterator[Any] = iter(items)
         if iterator is self._spent:
-            raise UsageError(
+            raise source_error(
                 "from_items was given an iterator, which can be read only once, and it was.",
-                safe=SAFE,
-                next="Give a function that makes a new one, or a list of the items.",
+                "Give a function that makes a new one, or a list of the items.",
             )
         if iterator is items:
             self._spent = iterator
@@ -225,10 +224,9 @@ def _make_key_function(key: object) -> KeyFunction | None:
         return lambda item: make_key(key(item))
     if isinstance(key, str) and key:
         return lambda item: _make_named_key(item, key)
-    raise UsageError(
+    raise source_error(
         f"from_items(key={key!r}): neither a function nor the name of a field.",
-        safe=SAFE,
-        next="Give a function that takes an item and returns its key, or a field's name.",
+        "Give a function that takes an item and returns its key, or a field's name.",
     )
 
 
@@ -244,10 +242,9 @@ def _require_key(key_of: KeyFunction, number: int, item: Any) -> str:
     try:
         return key_of(item)
     except NoKey as error:
-        raise UsageError(
+        raise source_error(
             f"Item {number + 1} of from_items has no usable key: {error}.",
-            safe=SAFE,
-            next="Every item needs a str or an int as its key. Correct it, or leave key= out.",
+            "Every item needs a str or an int as its key. Correct it, or leave key= out.",
         ) from error
     except Exception as error:
         raise FailedRunError(
@@ -289,7 +286,7 @@ def _require_items(items: object) -> None:
         advice = "Give a list, an iterable, or a function that returns one."
     else:
         return
-    raise UsageError(f"from_items was given {problem}.", safe=SAFE, next=advice)
+    raise source_error(f"from_items was given {problem}.", advice)
 
 
 def _encode(number: int, item: Any) -> bytes:
@@ -299,10 +296,9 @@ def _encode(number: int, item: Any) -> bytes:
     try:
         return encode_plain(item)
     except NotPlain as error:
-        raise UsageError(
+        raise source_error(
             f"Item {number + 1} of from_items can't be kept in the plan: it is, or holds, {error}.",
-            safe=SAFE,
-            next="Give a list of the items, from_items(list(...)): those are not kept. Or give "
+            "Give a list of the items, from_items(list(...)): those are not kept. Or give "
             "plain values (texts, numbers, dicts, ...), and make the objects in the function.",
         ) from error
 

@@ -10,7 +10,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from batten.errors import RefusedError, UsageError
+from batten.errors import RefusedError
 from batten.model.disk.landed import (
     LINE_BYTES_MAX,
     LandedCheck,
@@ -24,7 +24,7 @@ from batten.model.disk.landed import (
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.identity.keys import SourceChanged
 from batten.sources.landed_uses import LandedUse, is_noted, note_use
-from batten.sources.paths import SAFE, require_folder, translated_errors
+from batten.sources.paths import require_folder, source_error, translated_errors
 from batten.storage.addresses import local_path
 from batten.storage.beneath import Beneath
 
@@ -77,10 +77,9 @@ class LandedSource:
             try:
                 offsets, places = read_whole(self._path, file)
             except ValueError as error:
-                raise UsageError(
+                raise source_error(
                     f"{self._path / file.name} cannot be understood: {error}.",
-                    safe=SAFE,
-                    next="Restore it from a copy: batten never changes what was landed.",
+                    "Restore it from a copy: batten never changes what was landed.",
                 ) from error
             keys = list(map(str, offsets))
             for start in range(0, len(keys), SCAN_BLOCK_ITEMS):

@@ -16,11 +16,16 @@ SAFE = "Nothing was changed."
 CORRECT_PATH = "Correct the path. A relative one is relative to the folder of the job file."
 
 
+def source_error(what: str, next: str) -> UsageError:
+    """Of a source that can't be as it was given."""
+    return UsageError(what, safe=SAFE, next=next)
+
+
 def written_path(path: object) -> str:
     """The path as the user wrote it. Raises `UsageError` for what is none."""
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(text, str) or not text or "\0" in text:
-        raise UsageError(f"Not a path: {path!r}.", safe=SAFE, next="Give a str or a Path.")
+        raise source_error(f"Not a path: {path!r}.", "Give a str or a Path.")
     return local_path(text)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import InterruptedRunError, UsageError
+from batten.errors import InterruptedRunError
 from batten.model.disk.fingerprints import TABLE_PREFIX
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
-from batten.sources.paths import SAFE, translated_errors
+from batten.sources.paths import source_error, translated_errors
 from batten.storage.digests import Measured
 from batten.storage.local.there import is_folder
 
@@ -47,10 +47,9 @@ class TableSource:
         self._seen: dict[str, Seen] = {}
         for name, path in self._written.items():
             if _ending(path) not in _READERS:
-                raise UsageError(
+                raise source_error(
                     f"The table {name!r} is {path!r}, and its ending tells no format.",
-                    safe=SAFE,
-                    next=f"Name a file that ends with one of: {', '.join(_READERS)}.",
+                    f"Name a file that ends with one of: {', '.join(_READERS)}.",
                 )
 
     def fill(self, fill: Callable[[str], str]) -> TableSource:

@@ -12,13 +12,12 @@ from functools import cached_property
 from glob import has_magic
 from pathlib import Path
 
-from batten.errors import UsageError
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks
 from batten.sources.files.pattern import Pattern, find_files, split_pattern
 from batten.sources.identity.keys import escape_key, unescape_key
 from batten.sources.identity.versions import check_changed, version_of_file
-from batten.sources.paths import SAFE, require_file, require_folder, written_path
+from batten.sources.paths import require_file, require_folder, source_error, written_path
 
 
 class FileSource:
@@ -49,10 +48,9 @@ class FileSource:
         self._written = written_path(pattern)
         fixed, self._components = split_pattern(self._written)
         if not self._components or self._written.endswith("/") or ".." in self._components:
-            raise UsageError(
+            raise source_error(
                 f"The pattern {self._written!r} names no files.",
-                safe=SAFE,
-                next=f"Give one such as {_suggest(self._written)}, with .. only at its start.",
+                f"Give one such as {_suggest(self._written)}, with .. only at its start.",
             )
         self._fixed = fixed
         self._base = Path(folder, fixed).absolute()

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path, PosixPath
 from typing import Any, BinaryIO
 
-from batten.errors import StorageError, UsageError
+from batten.errors import StorageError
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks
 from batten.sources.files.files import FileSource
 from batten.sources.files.pattern import Pattern, States, split_pattern
 from batten.sources.identity.keys import escape_key, unescape_key
 from batten.sources.identity.versions import check_changed, version_of_object
-from batten.sources.paths import SAFE, absent_input
+from batten.sources.paths import absent_input, source_error
 from batten.storage.addresses import find_scheme, has_more_than_a_place
 from batten.storage.base import Entry, Store
 from batten.storage.failures import OtherVersionError
@@ -63,10 +63,9 @@ class ObjectFileSource:
     ) -> None:
         check_changed("from_files", changed, removed, is_file=True)
         if changed == "content":
-            raise UsageError(
+            raise source_error(
                 "from_files(changed='content') would read all objects at each run.",
-                safe=SAFE,
-                next="Leave changed= out: a store says by the ETag whether an object has changed.",
+                "Leave changed= out: a store says by the ETag whether an object has changed.",
             )
         self._is_compared = changed == "stat"
         self.drops_gone = removed == "drop"
@@ -76,10 +75,9 @@ class ObjectFileSource:
         fixed, self._components = split_pattern(rest)
         is_odd = has_more_than_a_place(rest) or ".." in rest.split("/")
         if is_odd or not fixed or not self._components:
-            raise UsageError(
+            raise source_error(
                 "The pattern of an address takes a bucket, a prefix, and names with * or […].",
-                safe=SAFE,
-                next=f"Write {scheme}://bucket/prefix/**/*.mp4, and give credentials by the "
+                f"Write {scheme}://bucket/prefix/**/*.mp4, and give credentials by the "
                 "environment.",
             )
         self._address = f"{scheme}://{fixed}"
@@ -121,10 +119,9 @@ def _walk(store: Store, folder: str, pattern: Pattern, states: States) -> Iterat
     for entry in store.list(folder):
         name = last_piece(entry.name)
         if not name or entry.name == folder:
-            raise UsageError(
+            raise source_error(
                 f"In {store.place!r} below {folder!r} an object has a name with an empty piece.",
-                safe=SAFE,
-                next="Give it another name, or name a prefix that does not hold it.",
+                "Give it another name, or name a prefix that does not hold it.",
             )
         order = os.fsencode(name)
         if entry.is_folder:

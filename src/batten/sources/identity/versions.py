@@ -11,9 +11,8 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Literal, get_args
 
-from batten.errors import UsageError
 from batten.model.disk.items.versions import UNKNOWN, VERSION_BYTES
-from batten.sources.paths import SAFE
+from batten.sources.paths import source_error
 
 Changed = Literal["stat", "content", "ignore"]
 Removed = Literal["keep", "drop"]
@@ -33,11 +32,10 @@ def check_changed(
 ) -> None:
     """Raises `UsageError` for what is none of the options, or is of no use without a key."""
     if not has_key and (changed, removed) != ("content", "keep"):
-        raise UsageError(
+        raise source_error(
             f"{source}: changed= and removed= are of rows that are known by a key, and there is no "
             "key=.",
-            safe=SAFE,
-            next="Give key=, or leave the two out.",
+            "Give key=, or leave the two out.",
         )
     allowed = get_args(Changed) if is_file else ("content", "ignore")
     for name, value, values in (
@@ -49,10 +47,9 @@ def check_changed(
             why = ""
             if value == "stat":
                 why = " A record has no size and time of its own: its version is its content."
-            raise UsageError(
+            raise source_error(
                 f"{source}({name}={value!r}): it is {listed}.{why}",
-                safe=SAFE,
-                next=f"Give one of them, or leave {name}= out.",
+                f"Give one of them, or leave {name}= out.",
             )
 
 

@@ -8,8 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from batten.errors import UsageError
-from batten.sources.paths import SAFE
+from batten.sources.paths import source_error
 from batten.sources.records.decoded import PLAIN
 from batten.sources.records.text import RecordFile, Syntax, TextSource, tell_undecodable
 
@@ -37,10 +36,9 @@ class CsvSource(TextSource):
             path, key=key, folder=folder, encoding=encoding, changed=changed, removed=removed
         )
         if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
-            raise UsageError(
+            raise source_error(
                 f"delimiter={delimiter!r} cannot divide fields.",
-                safe=SAFE,
-                next="Give one ASCII character, such as , or ; or a tab.",
+                "Give one ASCII character, such as , or ; or a tab.",
             )
         self._delimiter = delimiter
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from batten.errors import BattenError, UsageError
-from batten.sources.paths import SAFE
+from batten.errors import BattenError
+from batten.sources.paths import source_error
 from batten.sources.records.input_files import InputFile
 
 PLAIN = "utf-8"
@@ -42,10 +42,9 @@ def read_encoding(encoding: object) -> str:
             "".encode(encoding)  # Raises for what makes bytes of bytes.
             name = codecs.lookup(encoding).name
             return PLAIN if name == "utf-8-sig" else name
-    raise UsageError(
+    raise source_error(
         f"encoding={encoding!r} is no encoding of texts.",
-        safe=SAFE,
-        next='Give one that Python knows, such as "latin-1", "cp1252" or "utf-16".',
+        'Give one that Python knows, such as "latin-1", "cp1252" or "utf-16".',
     )
 
 

@@ -14,13 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from batten.errors import RefusedError, UsageError
+from batten.errors import RefusedError
 from batten.sources.paths import (
     CORRECT_PATH,
-    SAFE,
     absent_input,
     require_file,
     show_path,
+    source_error,
     translated_errors,
     written_path,
 )
@@ -133,10 +133,9 @@ class ObjectFile:
         if found is None:
             raise absent_input(f"There is no object {show_path(self.place)}.")
         if found.is_folder:
-            raise UsageError(
+            raise source_error(
                 f"There is no object {show_path(self.place)}, but there are some below it.",
-                safe=SAFE,
-                next=if_folder,
+                if_folder,
             )
 
     def list_files(self, accepts: Callable[[str], bool]) -> list[InputFile] | None:

@@ -11,7 +11,6 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import UsageError
 from batten.model.disk.items.row_digests import DIGEST_BYTES
 from batten.model.disk.items.versions import UNKNOWN
 from batten.model.telling.type_names import show_type
@@ -35,9 +34,9 @@ from batten.sources.identity.keys import (
 )
 from batten.sources.identity.versions import check_changed
 from batten.sources.paths import (
-    SAFE,
     absent_input,
     show_path,
+    source_error,
     translated_errors,
 )
 from batten.sources.records.input_files import InputFile, find_input
@@ -83,10 +82,9 @@ class ParquetSource:
         self._input, self._written = find_input(path, folder)
         self._key = require_field_name(key)
         if columns is not None and (isinstance(columns, str) or not columns):
-            raise UsageError(
+            raise source_error(
                 f"columns={columns!r} is not a list of names.",
-                safe=SAFE,
-                next="Give a list of the names of columns, or leave columns= out for all.",
+                "Give a list of the names of columns, or leave columns= out for all.",
             )
         self._columns = None if columns is None else list(columns)
         self._parts: list[ParquetPart] | None = None
@@ -180,10 +178,9 @@ class ParquetSource:
                 )
             else:
                 return int(file.metadata.num_rows)
-        raise UsageError(
+        raise source_error(
             f"{show_path(source.place)} {problem}.",
-            safe=SAFE,
-            next="Correct the file, or key= and columns=. A key is text or an integer.",
+            "Correct the file, or key= and columns=. A key is text or an integer.",
         )
 
 
@@ -367,8 +364,7 @@ def _translated_damage(source: InputFile) -> Iterator[None]:
                     raise
                 raise pa.ArrowInvalid(str(error)) from error
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise UsageError(
+        raise source_error(
             f"{show_path(source.place)} cannot be read as Parquet: {error}.",
-            safe=SAFE,
-            next="Make the file anew, or take it out of the source.",
+            "Make the file anew, or take it out of the source.",
         ) from error

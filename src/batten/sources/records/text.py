@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from batten.errors import UsageError
 from batten.model.disk.items.row_digests import DIGEST_BYTES
 from batten.model.disk.items.versions import UNKNOWN
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
@@ -34,7 +33,7 @@ from batten.sources.identity.keys import (
     stand_in_key,
 )
 from batten.sources.identity.versions import check_changed
-from batten.sources.paths import SAFE, show_path, translated_errors
+from batten.sources.paths import show_path, source_error, translated_errors
 from batten.sources.records.decoded import PLAIN, open_text, read_encoding
 from batten.sources.records.input_files import InputFile, find_input
 
@@ -197,10 +196,9 @@ class TextSource(ABC):
             try:
                 yield
             except ValueError as error:
-                raise UsageError(
+                raise source_error(
                     f"{show_path(self._input.place)} cannot be understood: {error}.",
-                    safe=SAFE,
-                    next="Correct the file, then run again.",
+                    "Correct the file, then run again.",
                 ) from error
 
     def _describe(self, kind: str) -> dict[str, str]:
