@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.cache.clearing.inspection import verify_cache
 from batten.crashlab.faults import Fail
 from batten.crashlab.sweeping import Experiment, Trail, disturb
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import CHANGING, CallKind
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 PROGRAM = """
     import logging, sys

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.changes import FolderChange, find_change, read_parts, run_plainly
 from batten.crashlab.sweeping import FAILURES, disturb
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 JOB, OUTPUT = "job.py", "features"

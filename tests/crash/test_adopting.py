@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.adopting.finished import FinishedFiles
@@ -28,7 +29,6 @@ from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
 from batten.crashlab.power import find_states, record_cuts, sample_states
 from batten.crashlab.promises import Expected, find_broken, find_undone, read_parts
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.drive.run import run_on
 from batten.inspect.verifying.verify import verify
 from batten.model.disk.names import Layout
@@ -37,8 +37,6 @@ from batten.model.disk.runs.job_calls import UNKNOWN_CALL, JobCall
 from batten.pipeline.pipeline import Pipeline
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import MemoryStorage
-
-traced = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 OUTPUT, CONTROL = "out", "out.batten"
@@ -171,7 +169,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     return Undisturbed(adopted=adopted, done=parts_in(folder))
 
 
-@traced
+@needs_tracing
 @pytest.mark.parametrize("is_twice", [False, True])
 @pytest.mark.parametrize("sample", [5, pytest.param(None, marks=pytest.mark.crash)])
 def test_disturbed_around_any_call(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import KillBefore
 from batten.crashlab.sweeping import run_trail
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.drive.handing_out import schedule
 from batten.drive.publishing import waiting
 from batten.storage.changing import steps
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from conftest import Subject
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 def test_everything_staged_and_no_schema_pinned(cheap: Subject, tmp_path: Path) -> None:
     fault = KillBefore(1, path="*/features.batten/schema.json")
     outcome = run_trail(cheap.experiment(1), tmp_path / "killed", [fault])

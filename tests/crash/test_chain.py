@@ -9,14 +9,14 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.chain.verifying import verify_chain
 from batten.crashlab.changes import FolderChange, find_change, read_files, run_plainly
 from batten.crashlab.sweeping import disturb
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.model.words import State
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 FILES = 7

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.tracing.laboratory import (
-    find_tracing_obstacle,
-    is_tracing_possible,
     run_traced,
 )
 from batten.crashlab.tracing.system_calls import CallKind, TracedCall
@@ -21,7 +20,7 @@ from batten.crashlab.tracing.system_calls import CallKind, TracedCall
 if TYPE_CHECKING:
     from conftest import Subject
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import Fail, KillBefore
 from batten.crashlab.sweeping import MakeFault, sweep
 from batten.crashlab.tracing.laboratory import (
-    find_tracing_obstacle,
-    is_tracing_possible,
     run_traced,
 )
 from batten.crashlab.tracing.system_calls import ALL, CHANGING, TAKING_SPACE, CallKind
@@ -27,7 +26,7 @@ from batten.crashlab.tracing.system_calls import ALL, CHANGING, TAKING_SPACE, Ca
 if TYPE_CHECKING:
     from conftest import Subject
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 EXIT_ENVIRONMENT = 7
 OUTPUT = "features"

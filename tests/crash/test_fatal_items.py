@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.faults import KillBefore
 from batten.crashlab.tracing.laboratory import (
     Traced,
-    find_tracing_obstacle,
-    is_tracing_possible,
     run_traced,
 )
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 EXIT_QUARANTINED = 3
 FATAL = 7

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten import from_range
 from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
 from batten.crashlab.power import MetStates
 from batten.crashlab.sweeping import Experiment, Trail, disturb
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.drive.run import run_on
 from batten.finalize import finalize
 from batten.inspect.verifying.verify import verify
@@ -159,7 +159,7 @@ def contents(folder: Path, name: str) -> Contents:
     return {each.name: each.read_bytes() for each in found.iterdir()} if found.exists() else {}
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash, id="all")])
 def test_killed_around_any_call(tmp_path: Path, sample: int | None, seeded: random.Random) -> None:
     template = tmp_path / "template"

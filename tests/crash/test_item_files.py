@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.changes import FolderChange, find_change, read_files, run_plainly
 from batten.crashlab.faults import Fail
 from batten.crashlab.sweeping import MakeFault, Trail, disturb
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import TAKING_SPACE, CallKind
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 JOB, OUTPUT, CONTROL = "job.py", "copies", "copies.batten"

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.sweeping import KILLS, disturb, sweep
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
 if TYPE_CHECKING:
     from conftest import Subject
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.faults import KillAfter, KillBefore
 from batten.crashlab.sweeping import Experiment, Trail, run_trail, sweep
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import CallKind
 from batten.work.staged.staging_pace import ANSWERS_MAX
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 JOBS = 2
 

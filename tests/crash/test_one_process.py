@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.faults import KillAfter, KillBefore, Meanwhile, TearWrite, Victims
 from batten.crashlab.random_kills import run_with_random_kills
 from batten.crashlab.sweeping import MakeFault, Trail, run_trail, sweep
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import CallKind
 
 if TYPE_CHECKING:
     from conftest import Subject
 
-needs_tracing = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 SIZES = [pytest.param(3), pytest.param(None, marks=pytest.mark.crash, id="all")]
 KILLS: list[MakeFault] = [
     partial(kill, victims=Victims.CALLER) for kill in (KillBefore, KillAfter, TearWrite)

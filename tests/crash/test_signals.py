@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import Meanwhile
 from batten.crashlab.sweeping import sweep
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
 if TYPE_CHECKING:
     from conftest import Subject
@@ -318,7 +318,7 @@ def test_planning_stops_as_well(start: Start, tmp_path: Path) -> None:
     assert any("SIGTERM" in hint for hint in hints)
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash, id="all")])
 def test_a_signal_at_any_call(
     dear: Subject, sample: int | None, tmp_path: Path, seeded: random.Random

@@ -16,17 +16,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten import Usage
 from batten.crashlab.faults import Fault, KillAfter, KillBefore, TearWrite, Victims
 from batten.crashlab.sweeping import Experiment, Trail, disturb, sweep
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.executors.marks import read_in_flight
 from batten.inspect.show import show
 from batten.model.disk.runs.usage_lines import Amount
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 ITEMS = 14
 TOKENS = 10

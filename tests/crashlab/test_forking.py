@@ -12,18 +12,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.faults import KillBefore, Meanwhile
 from batten.crashlab.imports import watch_imports
 from batten.crashlab.tracing.laboratory import (
     Traced,
-    find_tracing_obstacle,
-    is_tracing_possible,
     run_traced,
 )
 from batten.crashlab.tracing.starting import Template, TracingError
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 PROBE = """
     import atexit, os, signal, sys, threading

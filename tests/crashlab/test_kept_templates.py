@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab import kept_templates
 from batten.crashlab.kept_templates import ForkedCommands, execute, find_template, keep_template
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.starting import Template, TracingError
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 WHO = """
     import os, sys

@@ -12,18 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, Meanwhile, TearWrite, Victims
 from batten.crashlab.tracing.laboratory import (
     Traced,
-    find_tracing_obstacle,
-    is_tracing_possible,
     run_traced,
 )
 from batten.crashlab.tracing.starting import TracingError
 from batten.crashlab.tracing.system_calls import ALL, CallKind
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 MakeScript = Callable[[str], list[str]]
 

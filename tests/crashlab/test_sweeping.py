@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.faults import Fail, Fault, KillAfter, KillBefore, TearWrite
 from batten.crashlab.sweeping import Experiment, Trail, run_trail, sweep
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 MakeScript = Callable[[str], list[str]]
 KILLS: list[Callable[[int], Fault]] = [KillBefore, KillAfter, TearWrite]

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from tests.tracing import needs_tracing
 
 ROOT = Path(__file__).parents[2]
 CONSOLE = ROOT / "docs" / "console.py"
@@ -18,7 +17,7 @@ DOCUMENTS = [
     if "```console" in path.read_text()
 ]
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 
 def check(document: Path) -> subprocess.CompletedProcess[str]:

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 from tests.engine.test_landing import FAILURES, KILLS, landing_disturbed
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.sweeping import MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import (
-    find_tracing_obstacle,
-    is_tracing_possible,
     run_traced,
 )
 from batten.crashlab.tracing.system_calls import CallKind
@@ -336,7 +335,7 @@ def check_done(folder: Path, trail: Trail) -> None:
     assert rows(folder) == list(range(16))
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 def test_a_note_that_is_there_is_made_durable_too(tmp_path: Path) -> None:
     """Whoever wrote it may have been killed before its name was."""
     prepare(tmp_path)
@@ -353,7 +352,7 @@ def test_a_note_that_is_there_is_made_durable_too(tmp_path: Path) -> None:
     assert [call.path for call in ran.calls if call.kind is CallKind.SYNC] == [str(readers)]
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 @pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["kills", "failures"])
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
 def test_a_deletion_is_disturbed_at_any_call(

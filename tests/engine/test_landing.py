@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.model.disk.landed import LandedFile, find_landed
 
 Folder = Any
@@ -350,7 +350,7 @@ def check_done(folder: Path, trail: Trail) -> None:
     assert list((folder / "landed.batten" / "staging").iterdir()) == []
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 @pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["kills", "failures"])
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
 def test_disturbed_at_any_call(

@@ -20,14 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.engine.test_landing import FAILURES, KILLS
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import KillBefore
 from batten.crashlab.promises import UNHARMED
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import (
-    find_tracing_obstacle,
-    is_tracing_possible,
     run_traced,
 )
 from batten.crashlab.tracing.starting import Template
@@ -363,7 +362,7 @@ def test_what_kind_of_source_it_is_is_found_without_a_look_at_its_tables() -> No
     assert not is_batched(Unread({"refunds": "refunds.csv"}, folder=Path()))
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 def test_a_table_is_digested_once_and_read_once(tables: Folder) -> None:
     refunds = tables.path / "in/refunds_1.csv"
     refunds.write_text("refund,merchant\n" + "1,7\n" * 10_000)
@@ -418,7 +417,7 @@ def quick_run(folder: Path) -> list[str]:
     return [str(Path(sys.executable).with_name("batten")), "run", "job.py", "--quiet", "--json"]
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 def test_a_sweep_sees_the_calls_of_the_command_as_it_is_executed(tmp_path: Path) -> None:
     """The sweep forks it, which must not change what it does."""
     seen = []
@@ -447,7 +446,7 @@ def test_a_sweep_sees_the_calls_of_the_command_as_it_is_executed(tmp_path: Path)
     assert len(seen[0]) > 50
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 @pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
 @pytest.mark.parametrize(("faults", "codes"), [(KILLS, {0}), (FAILURES, {0, 7})])
 def test_disturbed_at_any_call(

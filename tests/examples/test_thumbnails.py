@@ -6,13 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from tests.tracing import needs_tracing
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "thumbnails"
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 
 def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:

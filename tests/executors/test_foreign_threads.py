@@ -9,8 +9,7 @@ import sys
 import textwrap
 
 import pytest
-
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from tests.tracing import needs_tracing
 
 LOOK = """
 import json
@@ -96,7 +95,7 @@ def test_what_survives_a_fork(name: str) -> None:
     assert find_threads(SAFE[name]) == []
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 def test_one_on_its_way_out_is_not_taken_for_a_stranger() -> None:
     # A tracer holds up each call, so a pool that was just shut down has threads for a while.
     code = """

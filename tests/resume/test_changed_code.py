@@ -6,13 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
+from tests.tracing import needs_tracing
 
 import batten
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.inspect.verifying.verify import verify
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""

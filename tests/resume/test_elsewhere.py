@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tracing import needs_tracing
 
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.inspect.verifying.verify import verify
 
 Folder = Any
@@ -82,7 +82,7 @@ def test_another_folder_another_path_and_other_hashes(job: Folder, tmp_path: Pat
     assert job.parts().items() >= parts.items()
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 def test_copied_while_half_done_to_another_machine(
     job: Folder, tmp_path: Path, kill: Callable[..., None], slow: str
 ) -> None:

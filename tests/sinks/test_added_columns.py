@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.changes import check_unharmed
 from batten.crashlab.sweeping import FAILURES, KILLS, Experiment, MakeFault, Trail, disturb
-from batten.crashlab.tracing.laboratory import is_tracing_possible
 from batten.errors import RefusedError
 from batten.run.report import Report
 
@@ -108,7 +108,7 @@ JOB = """
 """
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason="no tracing")
+@needs_tracing
 @pytest.mark.parametrize(
     "faults", [KILLS, pytest.param(FAILURES, marks=pytest.mark.crash)], ids=["killed", "fails"]
 )

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.tracing import needs_tracing
 
 from batten.crashlab.faults import Fault, KillAfter
 from batten.crashlab.tracing.laboratory import (
     Traced,
-    find_tracing_obstacle,
-    is_tracing_possible,
     run_traced,
 )
 from batten.crashlab.tracing.system_calls import CallKind, TracedCall
@@ -23,7 +22,7 @@ from batten.crashlab.tracing.system_calls import CallKind, TracedCall
 if TYPE_CHECKING:
     from conftest import Lab, MakeLab
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 JOB = """

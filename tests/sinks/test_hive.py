@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.changes import FolderChange, find_change, run_plainly
 from batten.crashlab.sweeping import FAILURES, KILLS, MakeFault, disturb
-from batten.crashlab.tracing.laboratory import is_tracing_possible
 from batten.errors import InconsistentError, RefusedError, UsageError
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.files import hive
@@ -247,7 +247,7 @@ def check_beside(folder: Path) -> None:
     assert names <= {"job.py", "out", "out.batten", "__pycache__"}
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason="no tracing")
+@needs_tracing
 @pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["killed", "fails"])
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
 def test_disturbed_at_any_call(

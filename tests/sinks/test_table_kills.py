@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import Fail
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb, sweep
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
 if TYPE_CHECKING:
     from conftest import Lab, MakeLab
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 BATCH = 4

@@ -13,19 +13,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import Fail, KillBefore
 from batten.crashlab.promises import UNHARMED
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb, sweep
 from batten.crashlab.tracing.laboratory import (
-    find_tracing_obstacle,
-    is_tracing_possible,
     run_traced,
 )
 from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 EXIT_QUARANTINED = 3

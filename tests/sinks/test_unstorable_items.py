@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import load_catalog
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.crashlab.sweeping import Experiment, Trail, disturb
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.errors import RefusedError
 from batten.inspect.verifying.verify import verify
 from batten.model.disk.destinations.tokens import PublishEnd, TokenState
@@ -341,7 +341,7 @@ def check_done(folder: Path, trail: Trail) -> None:
     assert (found.state, found.items.quarantined) == ("COMPLETE", 3)
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 @pytest.mark.parametrize("sample", [2, pytest.param(150, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("is_twice", [False, True])
 def test_killed_around_any_call(

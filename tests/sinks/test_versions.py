@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import Fail
 from batten.crashlab.sweeping import KILLS, Experiment, MakeFault, Trail, disturb
-from batten.crashlab.tracing.laboratory import is_tracing_possible
 from batten.errors import RefusedError
 from batten.run.report import Report
 
@@ -163,7 +163,7 @@ JOB = """
 """
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason="no tracing")
+@needs_tracing
 @pytest.mark.parametrize("sample", [2, pytest.param(80, marks=pytest.mark.crash)])
 @pytest.mark.parametrize(
     "faults", [KILLS, pytest.param(FAILURES, marks=pytest.mark.crash)], ids=["kills", "failures"]

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import Fail, KillBefore
 from batten.crashlab.promises import UNHARMED
 from batten.crashlab.sweeping import KILLS, Experiment, MakeFault, Trail, disturb
-from batten.crashlab.tracing.laboratory import CommandEnd, is_tracing_possible, run_traced
+from batten.crashlab.tracing.laboratory import CommandEnd, run_traced
 from batten.crashlab.tracing.system_calls import CallKind
 from batten.inspect.verifying.verify import verify
 from batten.model.words import State
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 BATTEN = str(Path(sys.executable).with_name("batten"))
 FAILURES: list[MakeFault] = [partial(Fail, error=error) for error in (errno.ENOSPC, errno.EIO)]
 DAY: dict[str, Any] = {"mode": "replace", "where": {"day": "{day}"}}
-
-traced = pytest.mark.skipif(not is_tracing_possible(), reason="no tracing")
 
 JOB = """
     from pathlib import Path
@@ -193,7 +192,7 @@ def alone(day: str = "1"):
     assert (lab.folder / "out/report_1.csv").read_bytes() == alone
 
 
-@traced
+@needs_tracing
 @pytest.mark.parametrize("make_lab", ["sqlite"], indirect=True)
 def test_killed_between_two_destinations_it_is_not_called_again(lab: Lab) -> None:
     prepare(lab.folder, lab, **DAY)
@@ -217,7 +216,7 @@ def test_killed_between_two_destinations_it_is_not_called_again(lab: Lab) -> Non
     assert not result.exists()
 
 
-@traced
+@needs_tracing
 @pytest.mark.parametrize("make_lab", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("how", ["torn", "folder", "of other tables"])
 def test_a_result_that_can_not_be_used_is_made_anew(lab: Lab, how: str) -> None:
@@ -238,7 +237,7 @@ def test_a_result_that_can_not_be_used_is_made_anew(lab: Lab, how: str) -> None:
     assert not result.exists()
 
 
-@traced
+@needs_tracing
 @pytest.mark.parametrize("sample", [1, pytest.param(80, marks=pytest.mark.crash)])
 @pytest.mark.parametrize(
     ("faults", "codes"),

@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import Fail
 from batten.crashlab.sweeping import KILLS, Experiment, MakeFault, Trail, sweep
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import TAKING_SPACE, CallKind
 
-pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+pytestmark = needs_tracing
 
 TOKEN = "the change"
 EXIT_FAILED = 7

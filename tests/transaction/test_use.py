@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.tracing.laboratory import (
-    find_tracing_obstacle,
-    is_tracing_possible,
     run_traced,
 )
 from batten.crashlab.tracing.system_calls import ALL, CHANGING, CallKind
@@ -268,7 +267,7 @@ with batten.transaction("notes", token={token!r}) as change:
 """
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 @pytest.mark.parametrize("files", [1, 7])
 @pytest.mark.parametrize("token", ["", "token"])
 def test_syncs_and_renames_are_few(tmp_path: Path, files: int, token: str) -> None:
@@ -284,7 +283,7 @@ def test_syncs_and_renames_are_few(tmp_path: Path, files: int, token: str) -> No
     assert kinds.count(CallKind.RENAME) <= files + 2
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 def test_the_rest_of_the_tree_is_not_looked_at(tmp_path: Path) -> None:
     """The same calls, of every kind, whatever else lies beside what is changed."""
     traces = []

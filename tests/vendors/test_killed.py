@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import Fault, KillAfter, KillBefore, TearWrite
 from batten.crashlab.power import find_different
 from batten.crashlab.sweeping import Experiment, Trail, sweep
-from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.drive.run import run_on
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.history.submissions import list_submissions
@@ -110,7 +110,7 @@ def experiment(vendor: VendorServer) -> Experiment:
     )
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 @pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.crash, id="all")])
 def test_at_any_file_call(
     vendor: VendorServer, sample: int | None, tmp_path: Path, seeded: random.Random
@@ -127,7 +127,7 @@ def test_at_any_file_call(
     assert report.hit
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@needs_tracing
 @pytest.mark.parametrize("sample", [2, pytest.param(300, marks=pytest.mark.crash)])
 def test_killed_again_in_the_rerun(
     vendor: VendorServer, sample: int, tmp_path: Path, seeded: random.Random
