@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.tracing import needs_tracing
 
-from batten.crashlab.tracing.laboratory import (
-    run_traced,
-)
+from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.system_calls import CallKind, TracedCall
 
 if TYPE_CHECKING:

@@ -18,9 +18,7 @@ from tests.tracing import needs_tracing
 import batten
 from batten.crashlab.faults import Fail, KillBefore
 from batten.crashlab.sweeping import MakeFault, sweep
-from batten.crashlab.tracing.laboratory import (
-    run_traced,
-)
+from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.system_calls import ALL, CHANGING, TAKING_SPACE, CallKind
 
 if TYPE_CHECKING:

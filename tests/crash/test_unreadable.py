@@ -24,9 +24,7 @@ import batten
 from batten.crashlab.faults import Fail, KillBefore
 from batten.crashlab.kept_templates import ForkedCommands
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.tracing.laboratory import (
-    run_traced,
-)
+from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.system_calls import ALL, CHANGING, CallKind
 
 pytestmark = needs_tracing

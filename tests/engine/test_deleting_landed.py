@@ -15,9 +15,7 @@ from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.sweeping import MakeFault, Trail, disturb
-from batten.crashlab.tracing.laboratory import (
-    run_traced,
-)
+from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.system_calls import CallKind
 from batten.errors import BusyError, RefusedError
 from batten.inspect.clean import Cleaning, clean_landed

@@ -26,9 +26,7 @@ import batten
 from batten.crashlab.faults import KillBefore
 from batten.crashlab.promises import UNHARMED
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
-from batten.crashlab.tracing.laboratory import (
-    run_traced,
-)
+from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.starting import Template
 from batten.crashlab.tracing.system_calls import ALL, CallKind
 from batten.inspect.survey import survey

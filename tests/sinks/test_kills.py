@@ -17,9 +17,7 @@ import batten
 from batten.crashlab.faults import Fail
 from batten.crashlab.promises import UNHARMED
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb, sweep
-from batten.crashlab.tracing.laboratory import (
-    run_traced,
-)
+from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.system_calls import TAKING_SPACE, CallKind
 
 pytestmark = needs_tracing

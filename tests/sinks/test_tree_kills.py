@@ -19,9 +19,7 @@ import batten
 from batten.crashlab.faults import Fail, KillBefore
 from batten.crashlab.promises import UNHARMED
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb, sweep
-from batten.crashlab.tracing.laboratory import (
-    run_traced,
-)
+from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
 pytestmark = needs_tracing

@@ -12,9 +12,7 @@ import pytest
 from tests.tracing import needs_tracing
 
 import batten
-from batten.crashlab.tracing.laboratory import (
-    run_traced,
-)
+from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.system_calls import ALL, CHANGING, CallKind
 
 if TYPE_CHECKING:

@@ -21,9 +21,7 @@ from batten.errors import BattenError
 from batten.executors.printing.output import output_may_be_lost
 from batten.garbage import collector_paused
 from batten.jobs.definition import Definition
-from batten.jobs.loading.job_folder import (
-    show_path,
-)
+from batten.jobs.loading.job_folder import show_path
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.generations import enter, find_current
 from batten.ledger.history.runs import find_refusal

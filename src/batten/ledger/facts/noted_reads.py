@@ -11,9 +11,7 @@ from typing import TypeVar
 
 from batten.errors import StorageError
 from batten.ledger.facts.reasons import name_reason
-from batten.model.disk.names import (
-    Layout,
-)
+from batten.model.disk.names import Layout
 from batten.model.disk.records import (
     NewerFormat,
     Unreadable,

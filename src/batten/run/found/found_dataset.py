@@ -28,9 +28,7 @@ from batten.model.words import State
 from batten.run.context import Context
 from batten.run.found.changed_job import refuse_changed
 from batten.run.found.place_of_ledger import describe_target
-from batten.run.identity import (
-    LAYOUT_PARTS,
-)
+from batten.run.identity import LAYOUT_PARTS
 
 SHOWN_KEYS = 5
 

@@ -13,9 +13,7 @@ from batten.model.disk.bounds import (
     Version,
 )
 from batten.model.value_class import value_class
-from batten.model.words import (
-    FORMAT_VERSION,
-)
+from batten.model.words import FORMAT_VERSION
 
 PID_MAX = 1 << 22
 """The kernel gives no larger number to a process."""
