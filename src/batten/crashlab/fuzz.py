@@ -40,17 +40,16 @@ def fuzz(
     jobs: int = 2,
     first: int = 0,
     only: int | None = None,
-    folder: str | None = None,
     block: int = BLOCK_CASES,
     bases_named: str = "",
     progress: Callable[[int, Tally], None] = lambda case, tally: None,
 ) -> Tally:
     """Do so many calls; gives what was done. `first` is the case to begin with, `only` the one to
-    do. `folder` is where to do it, best in memory; `block` is how many cases a process does.
+    do. `block` is how many cases a process does.
     `progress` is told up to which case all is done, and what was done since it was last told.
     `bases_named` is a pattern of names of folders: only these are taken, which makes other cases of
     the same numbers."""
-    holder = "/dev/shm" if folder is None and os.path.isdir("/dev/shm") else folder
+    holder = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(prefix="batten-fuzz-", dir=holder) as root:
         os.chmod(root, 0o755)
         built = build_bases(Path(root) / "bases")

@@ -145,7 +145,6 @@ def clean_cache(
     path: str | os.PathLike[str],
     *,
     max_bytes: int | None = None,
-    disk_free_min: int = 0,
     is_any_age: bool = False,
     is_dry_run: bool = False,
 ) -> CacheCleaning:
@@ -155,14 +154,12 @@ def clean_cache(
     with _told(layout):
         leftovers = list(find_leftovers(layout, is_thorough=True, is_any_age=is_any_age))
         sizes = sorted(scan_sizes(layout))
-        chosen, in_use = _choose(layout, sizes, max_bytes, disk_free_min)
+        chosen, in_use = _choose(layout, sizes, max_bytes)
         left = sum(size for _, size in sizes) - sum(size for _, size in chosen)
         if not is_dry_run:
             counter = Counter(layout)
             remove_leftovers(layout, leftovers, counter)
-            budget = Budget(
-                layout, counter, observe_boot(), max_bytes=max_bytes, disk_free_min=disk_free_min
-            )
+            budget = Budget(layout, counter, observe_boot(), max_bytes=max_bytes, disk_free_min=0)
             budget.remove(used for used, _ in chosen)
     return CacheCleaning(
         path=os.fspath(path),
@@ -192,24 +189,19 @@ def find_cache(path: str | os.PathLike[str]) -> CacheLayout:
 
 
 def _choose(
-    layout: CacheLayout,
-    sizes: list[tuple[Used, int]],
-    max_bytes: int | None,
-    disk_free_min: int,
+    layout: CacheLayout, sizes: list[tuple[Used, int]], max_bytes: int | None
 ) -> tuple[list[tuple[Used, int]], int]:
     """Which entries go, and how many of those that should are in use."""
-    room = os.statvfs(layout.home)
-    free = room.f_bavail * room.f_frsize
     left = sum(size for _, size in sizes)
     chosen, in_use = [], 0
     for used, size in sizes:
-        if (max_bytes is None or left <= max_bytes) and free >= disk_free_min:
+        if max_bytes is None or left <= max_bytes:
             break
         if is_in_use(layout, used.key):
             in_use += 1
             continue
         chosen.append((used, size))
-        left, free = left - size, free + size
+        left -= size
     return chosen, in_use
 
 

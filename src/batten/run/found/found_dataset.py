@@ -40,7 +40,6 @@ class FoundDataset:
 
     observation: Observation
     judgement: Judgement
-    decision: Decision
     fingerprint: Fingerprint
     work: Fingerprint
 
@@ -96,13 +95,8 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Found
         )
     if decision is Decision.REFUSE_CHANGED:
         refuse_changed(context, observation, judgement, fingerprint)
-        decision = Decision.RESUME
     return FoundDataset(
-        observation=observation,
-        judgement=judgement,
-        decision=decision,
-        fingerprint=fingerprint,
-        work=work,
+        observation=observation, judgement=judgement, fingerprint=fingerprint, work=work
     )
 
 

@@ -19,7 +19,7 @@ class Writers:
     hidden: int
 
 
-def find_writers(paths: Iterable[str], proc: str = "/proc") -> Writers:
+def find_writers(paths: Iterable[str]) -> Writers:
     """Looks at the open files of every process that this one may ask. A process that has closed its
     file, or has not opened it yet, is not seen; nor is one on another machine."""
     wanted = set()
@@ -30,11 +30,11 @@ def find_writers(paths: Iterable[str], proc: str = "/proc") -> Writers:
             continue
         wanted.add((status.st_dev, status.st_ino))
     pids, hidden = [], 0
-    for name in os.listdir(proc) if wanted else ():
+    for name in os.listdir("/proc") if wanted else ():
         if not name.isdecimal():
             continue
         try:
-            if any(each in wanted for each in _list_written(f"{proc}/{name}")):
+            if any(each in wanted for each in _list_written(f"/proc/{name}")):
                 pids.append(int(name))
         except PermissionError:
             hidden += 1
