@@ -15,7 +15,7 @@ import pytest
 import batten
 from batten.chain.rows import DatasetReader
 from batten.chain.verifying import verify_chain
-from batten.cli.text.chain_verification_text import list_lines
+from batten.cli.text.chain_text import list_verified_lines
 from batten.errors import BattenError, RefusedError, UsageError
 from batten.ledger.upstream import load_looked
 from batten.model.disk.names import Layout
@@ -216,7 +216,9 @@ def test_a_finalized_dataset_is_read_by_its_rows(pair: Pair) -> None:
         assert pair.read() == expected
         assert batten.diagnose(pair.down).state == "COMPLETE"
     chain = verify_chain(pair.down)
-    told = [line.split() for line in list_lines(chain) if line.strip().startswith("closes")]
+    told = [
+        line.split() for line in list_verified_lines(chain) if line.strip().startswith("closes")
+    ]
     assert chain.status == "sound"
     assert " ".join(told[0]).endswith("was finalized from the rows that are here")
     assert " ".join(told[1]).startswith(f"closes {len(pair.read())} rows, each an item of")
