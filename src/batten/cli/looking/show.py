@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit
     from batten.cli.text.overview_text import QUARANTINED_SHOWN, list_lines
+    from batten.garbage import collector_paused
     from batten.inspect.show import show
     from batten.model.words import State
 
@@ -34,7 +35,9 @@ def execute(arguments: argparse.Namespace) -> int:
         lists_usage=arguments.usage,
         quarantined_max=None if arguments.json else QUARANTINED_SHOWN,
     )
-    overview = look()
+    # What is read by the hundred thousand has no cycles.
+    with collector_paused():
+        overview = look()
     if arguments.watch and overview.diagnosis.state is State.RUNNING:
         from batten.cli.looking.watching import watch
 
