@@ -23,6 +23,8 @@ from batten.errors import InconsistentError, RefusedError, StorageError
 from batten.kafka import cluster
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.kafka import destination, tokens, writing
+from batten.sinks.kafka.failures import translated
+from batten.sinks.kafka.messages import Message
 from batten.sinks.kafka.tokens import ENDING
 from batten.testing.kills import kill_at_line
 
@@ -131,6 +133,31 @@ def test_a_broker_without_transactions_is_refused_unless_it_is_asked_for(
         assert "transactions=False" in told.value.next
         run(job(old.servers, topic, tmp_path, transactions=False))
     check(own_broker, topic)
+
+
+@pytest.mark.parametrize("sends_tokens", [False, True])
+def test_a_transaction_that_was_given_up_meanwhile_is_no_refusal(
+    sends_tokens: bool, broker: Broker, topic: str
+) -> None:
+    """After a time without an answer the client ends it by itself, between any two steps."""
+    broker.make(topic)
+    known = cluster.Cluster(broker.servers, {}, 20)
+    writer = writing.Writer(known, topic, bytes_max=0, target=topic)
+    row = Message(item=0, partition=0, key=b"k", value=b"v", headers=[], size=2)
+
+    def go_on() -> None:
+        with translated("Publishing to", topic, {}):
+            if sends_tokens:
+                writer.send_tokens(topic, [(b"k", b"v")])
+            else:
+                writer.send(topic, [row])
+
+    writer.begin()
+    assert writer.abort()
+    with pytest.raises(StorageError, match="given up meanwhile"):
+        go_on()
+    writer.close()
+    assert broker.read(topic) == []
 
 
 def test_a_broker_that_hangs_is_told_in_time(

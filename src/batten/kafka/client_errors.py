@@ -13,6 +13,7 @@ from batten.model.value_class import value_class
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
+_WAIT = "Wait until the broker answers again, or give it longer by timeout_seconds=…"
 _SECRET_WORDS = ("password", "secret", "oauthbearer", ".key.", ".pem")
 
 
@@ -56,6 +57,7 @@ def is_of_network(error: KafkaError) -> bool:
         KafkaError._PURGE_INFLIGHT,
         KafkaError._PURGE_QUEUE,
         KafkaError._UNKNOWN_PARTITION,  # it was added, and this client has not heard of it
+        KafkaError._STATE,  # the client has given the transaction up by itself
         KafkaError._NOENT,  # no broker leads the partition, as far as this client knows
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.LEADER_NOT_AVAILABLE,
@@ -82,20 +84,23 @@ def translated(action: str, target: str, hidden: Mapping[str, Any], asker: Asker
     except KafkaException as raised:
         raise tell(action, target, error_of(raised), hidden, asker) from raised
     except TimeoutError as error:
-        remedy = "Wait until the broker answers again"
-        hidden_texts = _list_hidden(hidden)
-        raise asker.unreached(action, target, error, remedy=remedy, hidden=hidden_texts) from error
+        texts = _list_hidden(hidden)
+        raise asker.unreached(action, target, error, remedy=_WAIT, hidden=texts) from error
 
 
 def tell(
     action: str, target: str, error: KafkaError, hidden: Mapping[str, Any], asker: Asker
 ) -> Exception:
     """The error of a broker that could not be reached, or will not do it."""
+    from confluent_kafka import KafkaError
+
     texts = _list_hidden(hidden)
-    said = RuntimeError(f"{error.str()} ({error.name()})")
+    told = f"{error.str()} ({error.name()})"
+    if error.code() == KafkaError._STATE:
+        told = f"the transaction was given up meanwhile: {told}"
+    said = RuntimeError(told)
     if is_of_network(error):
-        remedy = "Wait until the broker answers again, or give it longer by timeout_seconds=…"
-        return asker.unreached(action, target, said, remedy=remedy, hidden=texts)
+        return asker.unreached(action, target, said, remedy=_WAIT, hidden=texts)
     return asker.refused(action, target, said, hidden=texts)
 
 
