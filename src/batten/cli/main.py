@@ -70,13 +70,9 @@ class _Parser(argparse.ArgumentParser):
     """Tells of bad arguments as every command tells of an error."""
 
     def error(self, message: str) -> NoReturn:
-        from batten.errors import UsageError
+        from batten.errors import usage_error
 
-        raise UsageError(
-            f"{self.prog}: {message}",
-            safe="Nothing was read or written.",
-            next=f"Look at: {self.prog} --help",
-        )
+        raise usage_error(f"{self.prog}: {message}", f"Look at: {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

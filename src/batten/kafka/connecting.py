@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.fingerprint.secret import Secret
 
 OWN_SETTINGS = frozenset(
@@ -32,7 +32,6 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _SERVER = re.compile(r"\s*(\w+://)?(\[[^\s\[\]]+\]|[^\s\[\]:/]+)(:(\d{1,5}))?\s*", re.ASCII)
 _PORT_MAX = 65535
 
-_SAFE = "Nothing was read or written."
 
 _quiet = logging.Logger("batten.kafka")
 _quiet.addHandler(logging.NullHandler())
@@ -58,10 +57,9 @@ def copy_config(config: object) -> dict[str, str | Secret]:
     """Raises `UsageError` for what are no settings."""
     given = {} if config is None else config
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-        raise UsageError(
+        raise usage_error(
             "config= has no settings by their names.",
-            safe=_SAFE,
-            next='Give a dict, such as config={"security.protocol": "SSL"}.',
+            'Give a dict, such as config={"security.protocol": "SSL"}.',
         )
     return dict(given)
 
@@ -81,29 +79,24 @@ def refuse_unusable(topic: object, servers: object, config: Mapping[str, str | S
     """Raises `UsageError` for what no topic is called, for what is no address or holds a password,
     and for a setting on which the promise rests."""
     if not isinstance(topic, str) or not _NAME.fullmatch(topic) or topic in (".", ".."):
-        raise UsageError(
+        raise usage_error(
             f"{topic!r} can't be the name of a topic.",
-            safe=_SAFE,
-            next="Use letters and digits of ASCII, '.', '_' and '-', at most 249 of them.",
+            "Use letters and digits of ASCII, '.', '_' and '-', at most 249 of them.",
         )
     if taken := sorted(OWN_SETTINGS & set(config)):
-        raise UsageError(
+        raise usage_error(
             f"config= has {taken[0]!r}, which batten sets by itself.",
-            safe=_SAFE,
-            next="Leave it out: the promise of each batch once rests on it.",
+            "Leave it out: the promise of each batch once rests on it.",
         )
     if "@" in str(servers):
-        raise UsageError(
+        raise usage_error(
             "servers= has an @, and an address with a password would be written down.",
-            safe=_SAFE,
-            next='Give host:port, and the password as config={"sasl.password": '
-            'batten.Secret("NAME")}.',
+            'Give host:port, and the password as config={"sasl.password": batten.Secret("NAME")}.',
         )
     if not isinstance(servers, str) or not all(map(_is_server, servers.split(","))):
-        raise UsageError(
+        raise usage_error(
             f"servers={servers!r} names no brokers.",
-            safe=_SAFE,
-            next="Give host:port, several with commas between them.",
+            "Give host:port, several with commas between them.",
         )
 
 

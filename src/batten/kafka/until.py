@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from batten.errors import UsageError
+from batten.errors import UsageError, usage_error
 
 if TYPE_CHECKING:
     from batten.kafka.cluster import Cluster
@@ -25,19 +25,16 @@ def read_until(text: object) -> str | datetime | dict[int, int]:
         pairs = [each.split(":") for each in text.split(",")]
         offsets = {int(partition): int(offset) for partition, offset in pairs}
         if len(offsets) < len(pairs):
-            raise UsageError(
-                f"until={text!r} names a partition twice.",
-                safe="Nothing was read or written.",
-                next="Give one offset for each partition.",
+            raise usage_error(
+                f"until={text!r} names a partition twice.", "Give one offset for each partition."
             )
         return offsets
     try:
         told = datetime.fromisoformat(text)  # type: ignore[arg-type]
     except (ValueError, TypeError) as error:
-        raise UsageError(
+        raise usage_error(
             f"until={text!r} is neither 'now' nor a time nor offsets.",
-            safe="Nothing was read or written.",
-            next="Give 'now', a time such as '2026-04-24T06:00', or offsets such as '0:120,1:98'.",
+            "Give 'now', a time such as '2026-04-24T06:00', or offsets such as '0:120,1:98'.",
         ) from error
     return told if told.tzinfo is not None else told.replace(tzinfo=UTC)
 

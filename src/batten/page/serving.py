@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from batten.errors import BattenError, StorageError, UsageError
+from batten.errors import BattenError, StorageError, usage_error
 from batten.inspect.paths.output_path import locate_output
 from batten.inspect.survey import find_outputs, is_survey
 from batten.inspect.watching import Watcher
@@ -125,10 +125,9 @@ class PageServer(ThreadingHTTPServer):
         try:
             super().__init__((ADDRESS, port), PageHandler)
         except OverflowError:
-            raise UsageError(
+            raise usage_error(
                 f"{port} is no port: these go from 0 to 65535.",
-                safe="Nothing was read or written.",
-                next="Leave --port out: then a port that is free is taken.",
+                "Leave --port out: then a port that is free is taken.",
             ) from None
         except OSError as error:
             raise StorageError(

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.model.telling.hiding import is_secret_text
 
 if TYPE_CHECKING:
@@ -104,19 +104,14 @@ def read_parameters(given: list[str]) -> dict[str, str]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UsageError(
+            raise usage_error(
                 f"--param {text!r} is not of the form NAME=VALUE."
                 if not is_secret_text(text)
                 else "What --param was given is not of the form NAME=VALUE.",
-                safe="Nothing was read or written.",
-                next="Write, for instance: --param run_date=2026-04-24",
+                "Write, for instance: --param run_date=2026-04-24",
             )
         if name in parameters:
-            raise UsageError(
-                f"--param {name} is given twice.",
-                safe="Nothing was read or written.",
-                next="Give each parameter once.",
-            )
+            raise usage_error(f"--param {name} is given twice.", "Give each parameter once.")
         parameters[name] = value
     return parameters
 

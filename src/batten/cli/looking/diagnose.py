@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from batten.cli.units import parse_age
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.garbage import collector_paused
 
 TYPE_CHECKING = False
@@ -94,10 +94,9 @@ def _diagnose(arguments: argparse.Namespace) -> int:
 
 def _refuse_far_look(arguments: argparse.Namespace) -> None:
     if arguments.inputs or arguments.upstream:
-        raise UsageError(
+        raise usage_error(
             "batten diagnose: --inputs and --upstream are for one output at a time.",
-            safe="Nothing was read or written.",
-            next="Name one output.",
+            "Name one output.",
         )
 
 
@@ -127,11 +126,7 @@ def _check(arguments: argparse.Namespace) -> None:
     elif has_foreign and not is_foreign:
         problem = "--staging, --run and --fresh-for need --final"
     if problem:
-        raise UsageError(
-            f"batten diagnose: {problem}.",
-            safe="Nothing was read or written.",
-            next="Look at: batten diagnose --help",
-        )
+        raise usage_error(f"batten diagnose: {problem}.", "Look at: batten diagnose --help")
 
 
 def _diagnose_foreign(arguments: argparse.Namespace) -> int:

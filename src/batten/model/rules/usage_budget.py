@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from batten.errors import UsageError
+from batten.errors import UsageError, usage_error
 from batten.model.disk.runs.usage_lines import (
     Amount,
     Amounts,
@@ -96,9 +96,8 @@ def show_budget(budget: Amounts) -> str:
 
 
 def _refuse(why: str) -> UsageError:
-    return UsageError(
+    return usage_error(
         f"The budget can't be: {why}.",
-        safe="Nothing was read or written.",
-        next="Give a number for the cost, --budget 20, or a unit and a number, "
+        "Give a number for the cost, --budget 20, or a unit and a number, "
         "--budget input_tokens=1e6.",
     )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.kafka.connecting import list_secrets, refuse_unusable
 from batten.model.disk.destinations.targets import show_topic
 from batten.model.value_class import value_class
@@ -22,7 +22,6 @@ from batten.sinks.kafka.messages import VALUE_FORMATS
 from batten.sinks.kafka.tokens import ENDING
 from batten.sinks.kafka.topic import KafkaTopic
 
-_SAFE = "Nothing was read or written."
 _LENGTH_MAX = 249 - len(ENDING)
 
 
@@ -57,17 +56,15 @@ class KafkaSink(KafkaTopic):
     def check(self) -> None:
         refuse_unusable(self.topic, self.servers, self.config)
         if self.topic.endswith(ENDING) or (self.has_transactions and len(self.topic) > _LENGTH_MAX):
-            raise UsageError(
+            raise usage_error(
                 f"{self.topic!r} can't get rows: the tokens of its batches go to a topic of that "
                 f"name and {ENDING!r}, of at most 249 letters.",
-                safe=_SAFE,
-                next="Write to a topic of another name.",
+                "Write to a topic of another name.",
             )
         if self.format not in VALUE_FORMATS:
-            raise UsageError(
+            raise usage_error(
                 f"format={self.format!r} is none of {', '.join(map(repr, VALUE_FORMATS))}.",
-                safe=_SAFE,
-                next="Give one of them, or leave format= out.",
+                "Give one of them, or leave format= out.",
             )
         ensure_optional("confluent_kafka", ".write_kafka()", package="'batten[kafka]'")
         VALUE_FORMATS[self.format].check()
