@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from batten.model.telling.counts import count_of
 from batten.model.telling.cutting import cut_middle
 from batten.rows.arrays import integers, plain_array
 from batten.rows.fitting import Unfit, conform
@@ -70,7 +71,7 @@ def show_value(value: Any) -> str:
         told = ", ".join(f"{name!r}: {show_value(each)}" for name, each in value.items())
         return f"{{{told}}}"
     if isinstance(value, bytes | bytearray | memoryview):
-        return f"{len(value):,} bytes"
+        return count_of(len(value), "byte")
     if isinstance(value, str):
         return repr(cut_middle(value, _CHARACTERS_SHOWN))
     try:
