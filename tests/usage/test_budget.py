@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -141,3 +142,94 @@ def test_a_budget_of_what_nobody_tells_is_said_to_be_none(
     ).run("--budget", "100", "--jobs", "1")
     assert done.code == 0, done.err
     assert done.err.count("no call has told its cost yet") == ("cost" not in told)
+
+
+def test_of_two_units_the_one_that_is_used_up_first_stops_it() -> None:
+    def ask_much(number: int) -> dict[str, int]:
+        batten.usage(cost=1, tokens=10 * number)
+        return {"number": number}
+
+    job = batten.from_range(ITEMS).map(ask_much).options(batch_size=4).write_parquet("out")
+    for budget, most in (
+        ({"cost": 5, "tokens": 1000}, (5, 100)),
+        ({"cost": 100, "tokens": 150}, (100, 150)),
+    ):
+        with pytest.raises(InterruptedRunError) as caught:
+            job.run(progress=False, budget=budget, executor="serial", jobs=1)
+        assert caught.value.report is not None
+        assert caught.value.report.usage is not None
+        total = caught.value.report.usage.total
+        assert (total["cost"], total["tokens"]) <= most
+        assert total["tokens"] <= budget["tokens"]
+        assert "cost=" in caught.value.next
+        assert "tokens=" in caught.value.next
+
+
+def test_what_is_finished_is_published_though_the_budget_is_used_up() -> None:
+    """Nothing has to be called for that."""
+    is_fine = Path("is-fine")
+
+    def allow(table: Any) -> bool:
+        return is_fine.exists()
+
+    job = batten.from_range(4).map(ask).check_batches(allow).write_parquet("out")
+    with pytest.raises(batten.FailedRunError, match="allow"):
+        job.run(progress=False, budget={"calls": 4}, executor="serial", jobs=1)
+    is_fine.touch()
+    report = job.run(progress=False, budget={"calls": 4}, executor="serial", jobs=1)
+    assert report.status == "complete"
+    assert report.usage is not None
+    assert report.usage.total["calls"] == 4
+
+
+def test_a_run_begins_nothing_if_the_budget_is_used_up() -> None:
+    job = batten.from_range(ITEMS).map(ask).write_parquet("out")
+    for _ in range(3):
+        with pytest.raises(InterruptedRunError, match="4 of 4 calls is used"):
+            job.run(progress=False, budget={"calls": 4}, jobs=2)
+    usage = batten.diagnose("out").contents.usage
+    assert usage is not None
+    assert usage.total["calls"] == 4
+
+
+@pytest.mark.parametrize("told", [{"cost": -1}, {"cost": float("nan")}, {"cost": "1"}])
+def test_what_is_no_usage_does_not_pass_the_budget(told: dict[str, Any]) -> None:
+    """The item fails, and what it told before counts."""
+
+    def ask_strangely(number: int) -> dict[str, int]:
+        batten.usage(cost=1)
+        if number == 1:
+            batten.usage(**told)
+        return {"number": number}
+
+    job = batten.from_range(ITEMS).map(ask_strangely).write_parquet("out")
+    with pytest.raises(InterruptedRunError) as caught:
+        job.run(progress=False, budget=6, executor="serial", jobs=1)
+    assert caught.value.report is not None
+    assert caught.value.report.usage is not None
+    assert caught.value.report.usage.total["cost"] == 6
+
+
+def test_what_a_thread_of_the_function_tells_counts() -> None:
+    def ask_aside(number: int) -> dict[str, int]:
+        thread = threading.Thread(target=batten.usage, kwargs={"cost": 1})
+        thread.start()
+        thread.join()
+        return {"number": number}
+
+    job = batten.from_range(ITEMS).map(ask_aside).write_parquet("out")
+    with pytest.raises(InterruptedRunError, match="5 of 5 cost is used"):
+        job.run(progress=False, budget=5, executor="serial", jobs=1)
+
+
+def test_an_amount_beyond_all_measure_is_told_and_can_be_gone_on_from() -> None:
+    def ask_dearly(number: int) -> dict[str, int]:
+        batten.usage(cost=10**59 if number == 1 else 1)
+        return {"number": number}
+
+    job = batten.from_range(4).map(ask_dearly).write_parquet("out")
+    with pytest.raises(InterruptedRunError):
+        job.run(progress=False, budget=20, executor="serial", jobs=1)
+    report = job.run(progress=False, budget=10**60 - 1, executor="serial", jobs=1)
+    assert report.usage is not None
+    assert report.usage.total["cost"] == 10**59 + 3

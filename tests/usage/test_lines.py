@@ -82,6 +82,17 @@ def test_what_is_no_number_is_a_type_error(value: object) -> None:
         read_amount(value)
 
 
+@pytest.mark.parametrize("told", [10**60 - 1, Decimal(f"{10**59}.{'0' * 59}1"), 9.9e59])
+def test_sums_of_the_largest_amounts_are_kept_like_others(told: Any) -> None:
+    tally = UsageTally()
+    for item in range(1000):
+        tally.take(UseLine(item=item, attempt="a", used={"n": read_amount(told)}))
+    usage = tally.close(lambda item: Standing.DONE)
+    assert read_recorded(record_usage(usage)) == usage
+    line = BeforeLine(used=usage.total)
+    assert decode_usage_line(encode_usage_line(line).strip()) == line
+
+
 def use(item: int, attempt: str, n: int) -> UseLine:
     return UseLine(item=item, attempt=attempt, used={"n": n})
 

@@ -23,13 +23,22 @@ Line = dict[str, Any]
 Fate = str | int | Callable[[bytes], bytes]
 
 
+PARTLY = ("expired", "cancelled", "canceled")
+"""How a batch may end before all of it is done."""
+
+
+class Cut(bytes):
+    """An answer of which the end does not come."""
+
+
 class VendorServer:
     """`trouble` maps "POST /batches" and the like to what becomes of the next such requests:
-    "lost" (done, no answer), "dropped" (not done, no answer), "nonsense" (done, an answer that
-    makes no sense), an HTTP status (not done), "" (as usual), or a function that gets the answer
-    and gives another (done). `outcomes` are those of the next
-    batches: a status, or a function that gets the lines of answers and gives others. `looks` is
-    how often a batch is looked at before it has ended. `lag`: so many listings lack new batches."""
+    "lost" (done, no answer), "twice" (done twice, no answer, the first of them to its end),
+    "dropped" (not done, no answer), "cut" (done, the end of the answer does not come), "nonsense"
+    (done, an answer that makes no sense), an HTTP status (not done), "" (as usual), or a function
+    that gets the answer and gives another (done). `outcomes` are those of the next batches: a
+    status, or a function that gets the lines of answers and gives others. `looks` is how often a
+    batch is looked at before it has ended. `lag`: so many listings lack new batches."""
 
     def __init__(self, *, is_part: bool = False) -> None:
         self._lock = threading.RLock()
@@ -114,10 +123,15 @@ class VendorServer:
                 return None
             number = self.asked.total()
             self.watch(number, "before")
+            if fate == "twice":
+                first = json.loads(self._answer(method, parts, {}, body, headers)[1])
+                self._work(self.batches[first["id"]])
             answer = self._answer(method, parts, parse_qs(url.query), body, headers)
             self.watch(number, "after")
-        if fate == "lost":
+        if fate in ("lost", "twice"):
             return None
+        if fate == "cut":
+            return answer[0], Cut(answer[1][:-1])
         if callable(fate):
             return answer[0], fate(answer[1])
         return (200, b"<html>gateway</html>") if fate == "nonsense" else answer
@@ -218,7 +232,8 @@ class VendorServer:
             errors = [{"code": code, "message": "too many", "line": None}]
             batch |= {"status": "failed", "errors": {"object": "list", "data": errors}}
             return
-        done = requests if outcome != "expired" else requests[: len(requests) // 2]
+        is_partly = isinstance(outcome, str) and outcome.lower() in PARTLY
+        done = requests[: len(requests) // 2] if is_partly else requests
         lines: list[Line | bytes] = []
         for request in done:
             self.begun[request["custom_id"]] += 1
@@ -232,7 +247,7 @@ class VendorServer:
             changed = outcome([each for each in lines if isinstance(each, dict)])
             self._finish(batch, "completed", list(changed))
             return
-        ended = "expired" if outcome == "expired" else "completed"
+        ended = str(outcome) if is_partly else "completed"
         for request in requests[len(done) :]:
             error = {"code": "batch_expired", "message": "not done in time"}
             lines.append({"custom_id": request["custom_id"], "response": None, "error": error})
@@ -268,7 +283,7 @@ class VendorServer:
                     return
                 status, data = answer
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
+                self.send_header("Content-Length", str(len(data) + isinstance(data, Cut)))
                 self.end_headers()
                 self.wfile.write(data)
 

@@ -17,7 +17,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -32,7 +32,9 @@ TOKEN = "batten_token"
 TIMEOUT_SECONDS = 60.0
 PAGE = 100
 JSON_BYTES_MAX = 1 << 24
-"""What makes sense is not larger."""
+"""What makes sense is not larger, nor is the answer to one request."""
+FILE_BYTES_MAX = 1 << 32
+_PIECE = 1 << 20
 _PASSING = frozenset({408, 409, 423, 425, 429})
 _TOLD_MAX = 500
 _PAGES_MAX = 10_000
@@ -100,9 +102,19 @@ class BatchVendor:
             raise SilentVendorError("it answered with another batch")
         return told
 
-    def search(self, token: str, file: str) -> dict[str, Any] | None:
-        """The batch that bears the token, or is of that file; None if all others say that they are
-        not it. No clock is trusted to say where the list may be left."""
+    def search(self, token: str, file: str) -> list[dict[str, Any]]:
+        """The batches that bear the token, or are of that file; none if all others say that they
+        are not it. Where something between asked twice, there are two. No clock is trusted to say
+        where the list may be left."""
+        found: list[dict[str, Any]] = []
+        try:
+            found.extend(each for each in self._list() if self._is_it(each, token, file))
+        except SilentVendorError:
+            if not found:
+                raise
+        return found
+
+    def _list(self) -> Iterator[dict[str, Any]]:
         after, seen = "", set()
         for _ in range(_PAGES_MAX):
             query = {"limit": PAGE, **({"after": after} if after else {})}
@@ -110,11 +122,9 @@ class BatchVendor:
             batches = page.get("data")
             if not isinstance(batches, list):
                 raise SilentVendorError("its list of batches is none")
-            for each in map(_check_batch, batches):
-                if self._is_it(each, token, file):
-                    return each
+            yield from map(_check_batch, batches)
             if not batches or page.get("has_more") is False:
-                return None
+                return
             after = _read_id(batches[-1])
             if after in seen:
                 raise SilentVendorError("its list of batches goes in a circle")
@@ -137,10 +147,11 @@ class BatchVendor:
         except VendorRefusedError:
             return  # It has ended already.
 
-    def read_file(self, file: str) -> bytes | None:
-        """What a file holds; None if it knows of none of that name."""
+    def read_file(self, file: str, answers: int) -> bytes | None:
+        """What a file of so many answers holds; None if it knows of none of that name."""
+        bytes_max = min(FILE_BYTES_MAX, JSON_BYTES_MAX * answers)
         try:
-            return self._ask("GET", f"/files/{quote(file, safe='')}/content")
+            return self._ask("GET", f"/files/{quote(file, safe='')}/content", bytes_max=bytes_max)
         except VendorRefusedError as error:
             if error.status in (404, 410):
                 return None
@@ -165,7 +176,7 @@ class BatchVendor:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        data = self._ask(method, path, body, headers, bytes_max=JSON_BYTES_MAX)
+        data = self._ask(method, path, body, headers)
         try:
             told = parse_json(data)
         except ValueError as error:
@@ -180,7 +191,7 @@ class BatchVendor:
         path: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        bytes_max: int | None = None,
+        bytes_max: int = JSON_BYTES_MAX,
     ) -> bytes:
         request = urllib.request.Request(self._base_url + path, data=body, method=method)
         for name, value in (headers or {}).items():
@@ -190,7 +201,7 @@ class BatchVendor:
             request.add_unredirected_header("Authorization", f"Bearer {_read_key(self._key)}")
         try:
             with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
-                data: bytes = answer.read(None if bytes_max is None else bytes_max + 1)
+                return _read(answer, bytes_max)
         except urllib.error.HTTPError as error:
             with error:
                 told = _read_refusal(error)
@@ -200,9 +211,6 @@ class BatchVendor:
             raise SilentVendorError(f"it answered with HTTP {error.code}") from None
         except (OSError, http.client.HTTPException) as error:
             raise SilentVendorError(blot(f"{type(error).__name__}: {error}")) from error
-        if bytes_max is not None and len(data) > bytes_max:
-            raise SilentVendorError("its answer is too large")
-        return data
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -210,6 +218,20 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *arguments: Any, **named: Any) -> None:
         return None
+
+
+def _read(answer: http.client.HTTPResponse, bytes_max: int) -> bytes:
+    """All of it; one that has no end fills no memory."""
+    pieces: list[bytes] = []
+    left = bytes_max + 1
+    while left > 0 and (piece := answer.read(min(_PIECE, left))):
+        pieces.append(piece)
+        left -= len(piece)
+    if left <= 0:
+        raise SilentVendorError("its answer is too large")
+    if answer.length:
+        raise SilentVendorError("its answer was cut off")
+    return b"".join(pieces)
 
 
 def _read_key(key: Secret) -> str:
@@ -251,8 +273,7 @@ def _check_batch(told: Any) -> dict[str, Any]:
     if not isinstance(status, str) or not status.isprintable():
         raise SilentVendorError("it answered with something that is no batch")
     _read_id(told)
-    checked: dict[str, Any] = told
-    return checked
+    return {**told, "status": status.lower()}
 
 
 def _read_id(told: Any) -> str:

@@ -42,6 +42,7 @@ from batten.vendors.openai_batches import (
     VendorRefusedError,
 )
 from batten.work.submitting.answer_lines import (
+    ReadLines,
     index_lines,
     join_lines,
     parse_line,
@@ -91,6 +92,7 @@ class Exchange:
         self._lock = threading.Lock()
         self._is_closed = False
         self._refusals: dict[str, str] = {}
+        self._twins: dict[str, list[str]] = {}
 
     def begin(self, requests: Sequence[str], run: str) -> SubmissionRecord:
         """Record that these requests will be handed in together."""
@@ -145,12 +147,23 @@ class Exchange:
             found = self._vendor.search(record.token, record.file)
         except VendorRefusedError as error:
             raise self._fail(record, f"it refuses to list its batches ({error})") from error
-        if found is not None:
-            return self._take_status(record, found)
+        if found:
+            return self._take_status(record, self._choose(record, found))
         if not is_last_try:
             return record
         self.forget(record)
         raise NotBegunError(refusal)
+
+    def _choose(self, record: SubmissionRecord, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Of batches that something between the vendor and this run has asked for twice, one is
+        taken. The others are called off, and nobody knows what they cost."""
+        live = [each for each in found if each["status"] != "failed"] or found
+        self._twins[record.token] = others = [each["id"] for each in live[1:]]
+        for batch in others:
+            lost = LostLine(end=f"{record.token} twice {batch}"[:200], calls=len(record.requests))
+            self._journal.write(lost)
+            self._vendor.cancel(batch)
+        return live[0]
 
     def _shut(self, record: SubmissionRecord, refusal: str) -> None:
         try:
@@ -164,7 +177,7 @@ class Exchange:
         """How far the vendor is."""
         try:
             told = self._vendor.look(record.batch)
-            told = told or self._vendor.search(record.token, record.file)
+            told = told or next(iter(self._vendor.search(record.token, record.file)), None)
         except VendorRefusedError as error:
             raise self._fail(record, f"it refuses to tell of it ({error})") from error
         if told is None:
@@ -189,14 +202,33 @@ class Exchange:
         except VendorRefusedError as error:
             raise self._fail(record, f"it refuses to give its answers ({error})") from error
         found = read_lines(frozenset(record.requests), [*files, *_read_errors(record, told)])
-        if len(found.lines) < _count_expected(record, told) and not is_last_try:
-            raise SilentVendorError("its files lack answers that it says are there")
+        if len(found.lines) < _count_expected(record, told):
+            if not is_last_try:
+                raise SilentVendorError("its files lack answers that it says are there")
+            self._check_lacking(record, told, found, has_files=any(files))
         lines = join_lines(found.lines.values())
         with self._writing():
             keep_answers(self._storage, self._layout, record.token, lines)
-            self._tell_usage(record, found.lines, len(found.doubled))
+            self._tell_usage(record, found)
         kept = self._keep(record, is_answered=True)
-        return kept, _tell_oddness(record, len(found.doubled), found.strange)
+        return kept, _tell_oddness(record, found, len(self._twins.get(record.token, ())))
+
+    def _check_lacking(
+        self,
+        record: SubmissionRecord,
+        told: Mapping[str, Any],
+        found: ReadLines,
+        *,
+        has_files: bool,
+    ) -> None:
+        """Raises `FailedRunError` where answers are there, by what the vendor says, and are not
+        given: a file that was cut off, a page, or another's file. They may be paid."""
+        done = min(_count_done(told), len(record.requests))
+        if done > len(found.lines):
+            why = f"it says that {done} are answered, and gives {len(found.lines)}"
+            raise self._fail(record, why)
+        if has_files and not found.lines:
+            raise self._fail(record, "its files of answers hold none to these requests")
 
     def _look_again(
         self, record: SubmissionRecord, *, is_last_try: bool
@@ -214,17 +246,15 @@ class Exchange:
     def _read(self, record: SubmissionRecord, file: Any, *, is_last_try: bool) -> bytes:
         if not isinstance(file, str) or not file:
             return b""
-        data = self._vendor.read_file(file)
+        data = self._vendor.read_file(file, len(record.requests))
         if data is None and is_last_try:
             raise self._fail(record, "it does not have the file of its answers")
         if data is None:
             raise SilentVendorError("it knows of no file that it names itself")
         return data
 
-    def _tell_usage(
-        self, record: SubmissionRecord, lines: Mapping[str, bytes], doubled: int
-    ) -> None:
-        for name, raw in lines.items():
+    def _tell_usage(self, record: SubmissionRecord, found: ReadLines) -> None:
+        for name, raw in found.lines.items():
             try:
                 used = read_usage(parse_line(raw) or {}, self.api.usage)
             except Exception as error:
@@ -237,8 +267,11 @@ class Exchange:
                 answer = name_answer(record.token, name)
                 item = item_of_request(name)
                 self._journal.write(UseLine(item=item, attempt="", used=used, answer=answer))
-        if doubled:
-            self._journal.write(LostLine(end=f"{record.token} doubled", calls=doubled))
+        # Of an answer that never came nobody knows whether it was paid.
+        missing = len(record.requests) - len(found.lines) if record.status == "completed" else 0
+        for why, calls in (("doubled", len(found.doubled)), ("missing", missing)):
+            if calls:
+                self._journal.write(LostLine(end=f"{record.token} {why}", calls=calls))
         self._journal.sync()
 
     def load_answers(self, record: SubmissionRecord) -> dict[str, bytes]:
@@ -298,8 +331,11 @@ def is_for_want_of_room(record: SubmissionRecord) -> bool:
 
 def _count_expected(record: SubmissionRecord, told: Mapping[str, Any]) -> int:
     """How many answers there are at least."""
-    if record.status == "completed":
-        return len(record.requests)
+    return len(record.requests) if record.status == "completed" else _count_done(told)
+
+
+def _count_done(told: Mapping[str, Any]) -> int:
+    """How many requests the vendor says that it has answered; 0 if it does not say."""
     counts = told.get("request_counts")
     done = counts.get("completed") if isinstance(counts, dict) else None
     return done if type(done) is int else 0
@@ -329,12 +365,14 @@ def _tell_errors(told: Mapping[str, Any]) -> str:
     return blot("; ".join(filter(None, texts)))[:_WHY_MAX]
 
 
-def _tell_oddness(record: SubmissionRecord, doubled: int, strange: int) -> str:
+def _tell_oddness(record: SubmissionRecord, found: ReadLines, twins: int) -> str:
     told = []
-    if doubled:
+    if twins:
+        told.append(f"{count_of(twins, 'twin')} that was begun for the same requests, called off")
+    if doubled := len(found.doubled):
         told.append(f"{count_of(doubled, 'request')} with two different answers: the first counts")
-    if strange:
-        told.append(f"{count_of(strange, 'line')} that belong to no request, passed over")
+    if found.strange:
+        told.append(f"{count_of(found.strange, 'line')} that belong to no request, passed over")
     return f"Batch {record.batch} has {' and '.join(told)}." if told else ""
 
 

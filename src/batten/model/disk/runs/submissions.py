@@ -15,7 +15,7 @@ from batten.model.words import FORMAT_VERSION
 
 REQUESTS_MAX = 1_000_000
 
-ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+ENDED = frozenset({"completed", "failed", "expired", "cancelled", "canceled"})
 """What a vendor says of a batch with which it will do nothing any more."""
 
 _REQUEST = r"\d{1,16}-[0-9a-f]{24}-\d{1,6}"

@@ -31,8 +31,11 @@ NO_ITEM = ITEMS_MAX
 
 _EXACT = Context(prec=200, Emin=-999_999, Emax=999_999)
 _LARGEST = Decimal(10) ** 60
+_SUM_MAX = Decimal(10) ** 90
+"""No sum of what calls tell is larger, and each can be written and read again."""
 PLACES_MAX = 60
-_WHOLE = pattern(r"\d{1,60}")
+_WHOLE = pattern(r"\d{1,90}")
+_TEXT_MAX = 90 + PLACES_MAX + 1
 _UNIT = pattern(r"[^\W\d]\w{0,63}")
 
 
@@ -90,7 +93,7 @@ def read_amount(value: object) -> Amount:
         amount = Decimal(repr(real)) if math.isfinite(real) else Decimal("NaN")
     else:
         raise TypeError(f"it is of type {type(value).__name__}, not a number")
-    if not _is_fit(amount):
+    if not _is_fit(amount, _LARGEST):
         raise ValueError(f"{str(value)[:40]} is not a number from 0 on")
     return amount
 
@@ -139,7 +142,7 @@ def show_amount(amount: Amount) -> str:
 
 def parse_amount(text: object) -> Amount:
     """Raises `ValueError` for what `show_amount` did not write."""
-    if not isinstance(text, str) or len(text) > 2 * PLACES_MAX + 2:
+    if not isinstance(text, str) or len(text) > _TEXT_MAX:
         raise ValueError("an amount that is none")
     if _WHOLE.fullmatch(text):
         return int(text)
@@ -147,15 +150,15 @@ def parse_amount(text: object) -> Amount:
         amount = Decimal(text)
     except ArithmeticError as error:
         raise ValueError("an amount that is none") from error
-    if not _is_fit(amount):
+    if not _is_fit(amount, _SUM_MAX):
         raise ValueError("an amount that is none")
     return amount
 
 
-def _is_fit(amount: Amount) -> bool:
+def _is_fit(amount: Amount, most: Decimal) -> bool:
     if isinstance(amount, int):
-        return 0 <= amount < _LARGEST
-    if not amount.is_finite() or amount < 0 or amount >= _LARGEST:
+        return 0 <= amount < most
+    if not amount.is_finite() or amount < 0 or amount >= most:
         return False
     exponent = amount.as_tuple().exponent
     return isinstance(exponent, int) and exponent >= -PLACES_MAX
