@@ -32,6 +32,7 @@ from batten.ledger.generations import (
     sweep,
 )
 from batten.ledger.judge import judge
+from batten.model.disk import rolled
 from batten.model.disk.names import FIRST_GENERATION, Layout
 from batten.model.words import RunStatus, State
 from batten.run.run_options import RunOptions
@@ -57,6 +58,7 @@ def _chunks_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is, each run makes the same requests."""
     for module in (bench, pace):
         monkeypatch.setattr(module, "CHUNK_SECONDS", 60.0)
+    monkeypatch.setattr(rolled, "ROLLED_BATCHES", 2)
 
 
 def tell(number: int) -> dict[str, Any]:

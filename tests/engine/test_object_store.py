@@ -26,6 +26,7 @@ from batten.errors import BattenError, BusyError, StorageError, UsageError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
+from batten.model.disk import rolled
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import Layout
 from batten.model.rules.accounting import tally_outcomes
@@ -124,11 +125,12 @@ def scenario(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     for module in (bench, pace):
         monkeypatch.setattr(module, "CHUNK_SECONDS", 60.0)
     monkeypatch.setenv(FAILING, "")
+    monkeypatch.setattr(rolled, "ROLLED_BATCHES", 2)
     return SCENARIOS[request.param]
 
 
-def look(server: ObjectServer) -> tuple[Observation, Judgement]:
-    observation = observe_output(ObjectStorage(server), LAYOUT)
+def look(server: ObjectServer, *, is_thorough: bool = False) -> tuple[Observation, Judgement]:
+    observation = observe_output(ObjectStorage(server), LAYOUT, is_thorough=is_thorough)
     return observation, judge(observation)
 
 
@@ -137,6 +139,13 @@ def refuse_harm(server: ObjectServer, parts: dict[int, bytes]) -> None:
     date."""
     observation, judgement = look(server)
     assert find_worst(judgement.findings) not in DOUBT, judgement.findings
+    # What is known by roll-ups is what all records say.
+    thorough, closely = look(server, is_thorough=True)
+    assert find_worst(closely.findings) not in DOUBT, closely.findings
+    assert thorough.lost_records == frozenset()
+    if not observation.is_vouched:
+        assert observation.claims == thorough.claims
+        assert observation.recorded == thorough.recorded
     found = read_parts(ObjectStorage(server), LAYOUT)
     for batch, before in parts.items():
         if found[batch] != before:
@@ -215,6 +224,11 @@ def test_undisturbed_it_does_what_is_expected(scenario: Scenario) -> None:
     assert report.status is RunStatus.COMPLETE
     finish(server, scenario, retried=scenario.retries)
     assert [name for name in server.objects if "/staged/" in name] == []
+    # Each full pair of batches is rolled up, and again where one of its parts was replaced.
+    versions = look(server)[0].versions
+    for number in range(len(versions) // 2):
+        pair = [versions[batch] for batch in rolled.span_of(number)]
+        assert LAYOUT.rolled_up(number, pair) in server.objects
 
 
 @EVERY

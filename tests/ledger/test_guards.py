@@ -21,6 +21,7 @@ from batten.model.rules.guards import (
     PLANNING,
     PUBLISHING,
     RETRYING,
+    ROLLING_UP,
     Guard,
     GuardedStep,
     IfOther,
@@ -39,18 +40,20 @@ REAL: Tables = {
     "plan": PLANNING,
     "publish": PUBLISHING,
     "retry": RETRYING,
+    "roll": ROLLING_UP,
     "complete": COMPLETING,
 }
 
 
 class Task(NamedTuple):
     """The steps of one table, for one segment or batch. `mine` is the content that was made, `seen`
-    what was there when it was decided on."""
+    what was there when it was decided on. `of` is what the name says, if not the content."""
 
     table: str
     number: int
     mine: Content
     seen: Content = None
+    of: Content = None
 
     @property
     def first(self) -> int:
@@ -60,12 +63,14 @@ class Task(NamedTuple):
 
 class Run(NamedTuple):
     """One of the two; it is not at work where its `epoch` is 0. `plan` is how many segments it
-    knows of; `tasks` are left to do, of the first of which `at` steps are done."""
+    knows of; `tasks` are left to do, of the first of which `at` steps are done. `parts` are those
+    that it knows of, until it has rolled them up."""
 
     epoch: int = 0
     plan: int = 0
     tasks: tuple[Task, ...] = ()
     at: int = 0
+    parts: tuple[Content, ...] = ()
 
 
 class Change(NamedTuple):
@@ -83,6 +88,9 @@ class State(NamedTuple):
     runs: tuple[Run, Run]
     epoch: int
 
+
+ROLLED = 2
+"""So many parts have a roll-up in common: all that there may be."""
 
 OLD = (0, 0, "first")
 """The content of the first part, which an earlier run has published."""
@@ -159,15 +167,18 @@ def next_states(
         if not run.epoch:
             if state.epoch < begun_max:
                 epoch = state.epoch + 1
-                plan, _ = look(state.objects)
+                plan, parts = look(state.objects)
                 for goal in list_goals(epoch, state.objects):
-                    run = Run(epoch, plan, goal, goal[0].first if goal else 0)
+                    known = _know(parts, goal)
+                    run = Run(epoch, plan, goal, goal[0].first if goal else 0, known)
                     begun = _with(state, who, run)._replace(epoch=epoch)
                     yield f"{who} begins as {epoch}, and will do {goal}", begun
             continue
         yield f"{who} dies", _with(state, who, Run())
         if run.tasks:
             yield from _take_step(state, who, run, tables, late_max)
+        elif run.parts:
+            yield f"{who} rolls up", _with(state, who, _roll_up(state, run, tables))
         else:
             yield f"{who} closes the accounts", _with(state, who, _close(state, run, tables))
 
@@ -176,6 +187,27 @@ def _with(state: State, who: int, run: Run) -> State:
     """The two are alike, so it is the same state whichever of them is called the first."""
     runs = (run, state.runs[1 - who])
     return state._replace(runs=runs if runs[0].epoch <= runs[1].epoch else runs[::-1])
+
+
+def _know(parts: tuple[Content, ...], goal: tuple[Task, ...]) -> tuple[Content, ...]:
+    """The parts that a run sees at its beginning and will not replace; empty if it can't come to
+    know of all."""
+    numbers = [task.number for task in goal if task.table in ("publish", "retry")]
+    known = [None if number in numbers else part for number, part in enumerate(parts)]
+    known += [None] * (ROLLED - len(known))
+    is_full = all(part is not None or number in numbers for number, part in enumerate(known))
+    return tuple(known) if is_full and numbers else ()
+
+
+def _roll_up(state: State, run: Run, tables: Tables) -> Run:
+    """It reads the records of the parts that it knows of. The roll-up bears these in its name."""
+    found, known = dict(state.objects), run.parts
+    record = next(step for step in tables["publish"] if step.thing is Thing.RECORD)
+    records = [found.get(name_of(record, number, part)) for number, part in enumerate(known)]
+    run = run._replace(parts=())
+    if None in records or None in known:
+        return run
+    return run._replace(tasks=(Task("roll", 0, tuple(records), of=known),), at=0)
 
 
 def _close(state: State, run: Run, tables: Tables) -> Run:
@@ -198,7 +230,8 @@ def _take_step(
 ) -> Iterator[tuple[str, State]]:
     task = run.tasks[0]
     step = tables[task.table][run.at]
-    change = Change(step.guard, name_of(step, task.number, task.mine), task.mine, task.seen)
+    name = name_of(step, task.number, task.of or task.mine)
+    change = Change(step.guard, name, task.mine, task.seen)
     objects, is_done = apply(state.objects, change)
     there = dict(objects).get(change.name)
     onward = _go_on(run, tables)
@@ -219,6 +252,9 @@ def _take_step(
 def _go_on(run: Run, tables: Tables) -> Run:
     """The step is done, and what need not be done is passed over."""
     task, at = run.tasks[0], run.at + 1
+    if run.parts and tables[task.table][run.at].thing is Thing.PART:
+        number = task.number
+        run = run._replace(parts=(*run.parts[:number], task.mine, *run.parts[number + 1 :]))
     if at < len(tables[task.table]):
         return run._replace(at=at)
     if task.table == "complete":
@@ -256,6 +292,11 @@ def find_harm(before: State, after: State, tables: Tables) -> str:
             return "a part has not its own quarantine file"
         if found.get(name_of(steps[Thing.RECORD], number, part), part) != part:
             return "the record is of another part"
+    roll_up = found.get(name_of(steps[Thing.ROLL_UP], 0, parts))
+    if len(parts) == ROLLED and None not in parts and roll_up is not None:
+        names = [name_of(steps[Thing.RECORD], number, part) for number, part in enumerate(parts)]
+        if roll_up != tuple(found.get(name) for name in names):
+            return "a roll-up is of other records"
     accounts = (plan, parts)
     if found.get(name_of(steps[Thing.COMPLETION], 0, accounts), accounts) != accounts:
         return "COMPLETE stands over other content"
@@ -326,6 +367,7 @@ def by_place(thing: Thing) -> Tables:
         (by_place(Thing.KEYS), "a segment has not its own keys"),
         (by_place(Thing.QUARANTINE), "a part has not its own quarantine file"),
         (by_place(Thing.RECORD), "the record is of another part"),
+        (by_place(Thing.ROLL_UP), "a roll-up is of other records"),
         (by_place(Thing.COMPLETION), "COMPLETE stands over other content"),
     ],
     ids=[
@@ -336,6 +378,7 @@ def by_place(thing: Thing) -> Tables:
         "keys",
         "quarantine",
         "record",
+        "roll-up",
         "complete",
     ],
 )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from batten.deliver.publisher import make_record, name_staged
+from batten.deliver.rolling_up import RollingUp
 from batten.ledger.guarded import carry_out, taken_over
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import Layout
@@ -35,11 +36,14 @@ class GuardedPublisher:
         self._layout = layout
         self._run = run
         self._versions = versions
+        self._rolling_up = RollingUp(storage, layout, versions)
+        self._waiting: set[int] = set()
         self.reopened: set[int] = set()
 
     def give_up(self, batch: int) -> None:
         """The part of the batch is to be replaced. It stands until then, with its record."""
         self.reopened.add(batch)
+        self._waiting.add(batch)
 
     def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
         """Publish these batches, then delete what was staged for them; `leftovers` are names.
@@ -52,6 +56,7 @@ class GuardedPublisher:
                 delete(self._storage, name_staged(self._layout, sealed, "quarantine"))
         for name in leftovers:
             delete(self._storage, name)
+        self._rolling_up.make_up(self._waiting)
 
     def _publish(self, sealed: Sealed) -> None:
         version = ""
@@ -67,7 +72,11 @@ class GuardedPublisher:
             else:
                 name = self._layout.commit(sealed.batch, version)
                 record = encode_record(make_record(sealed, run=self._run))
-                carry_out(self._storage, step, name, record)
+                is_mine = carry_out(self._storage, step, name, record).put is not Put.OTHER
+                self._waiting.discard(sealed.batch)
+                self._rolling_up.take(
+                    sealed.batch, version, record if is_mine else None, self._waiting
+                )
 
     def _put_quarantine(self, step: GuardedStep, sealed: Sealed) -> Sealed:
         """The batch, with the digest of the file that is there."""

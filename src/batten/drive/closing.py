@@ -28,7 +28,7 @@ from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, observe_free, refuse_damaged
 from batten.run.report import Report
 from batten.storage.changing.publishing import create
-from batten.storage.local.locking.upkeep import delete_orphans
+from batten.storage.local.locking.upkeep import delete_orphans, rebuild_records
 
 
 def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus, Accounts, int]:
@@ -36,6 +36,12 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
     what it lacks, and record that the dataset is complete."""
     observation, judgement = observe_free(context, is_thorough=context.layout.is_shared)
     refuse_damaged(context, observation, judgement)
+    if observation.lost_records:
+        # The look at the beginning found them in roll-ups, and so had nothing to mend.
+        lost = sorted(observation.lost_records)
+        rebuild_records(context.storage, context.layout, lost, run=context.run, time=utc_now())
+        observation, judgement = observe_free(context, is_thorough=True)
+        refuse_damaged(context, observation, judgement)
     if context.layout.is_shared:
         _refuse_overtaken(context, plan, observation)
     accounts = judgement.accounts

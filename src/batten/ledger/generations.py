@@ -30,7 +30,7 @@ from batten.storage.base import Entry, Store
 from batten.storage.changing.publishing import delete, settle
 from batten.storage.relative import last_piece
 
-_OWN_FOLDERS = ("plan", "quarantine", "commits", "recompute", "runs")
+_OWN_FOLDERS = ("plan", "quarantine", "commits", "rolled", "recompute", "runs")
 _OWN_FILES = ("dataset.json", "schema.json", "COMPLETE")
 
 

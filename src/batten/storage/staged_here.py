@@ -33,6 +33,7 @@ from batten.storage.base import (
     Store,
 )
 from batten.storage.changing.publishing import put_aside
+from batten.storage.listing import list_names_after
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.user_caches import user_caches
 from batten.storage.relative import folder_of, last_piece
@@ -104,6 +105,9 @@ class StagedHere:
 
     def list_names(self, folder: str) -> Iterator[str]:
         return self._of(folder).list_names(folder)
+
+    def list_names_after(self, folder: str, after: str) -> Iterator[str]:
+        return list_names_after(self._of(folder), folder, after)
 
     def read_each(self, folder: str, names: Iterable[str]) -> Iterator[bytes | None]:
         return self._of(folder).read_each(folder, names)

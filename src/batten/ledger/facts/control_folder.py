@@ -17,7 +17,8 @@ from batten.ledger.facts.batches.part_footers import (
     find_early,
     is_vouched,
 )
-from batten.ledger.facts.delivered import ODD_NAME, DeliveryReads
+from batten.ledger.facts.delivered import DeliveryReads
+from batten.ledger.facts.noted_reads import ODD_NAME
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.secrecy import conceal_config, find_clear
 from batten.ledger.facts.strays import find_stray, is_hidden
@@ -35,6 +36,7 @@ from batten.model.disk.records import (
     Segment,
     decode_record,
 )
+from batten.model.disk.rolled import span_of
 from batten.model.disk.runs.holders import Holder
 from batten.model.disk.staged_names import find_staged
 from batten.model.disk.throwaway_names import is_throwaway, is_workroom
@@ -43,6 +45,7 @@ from batten.model.rules.states import Ground
 from batten.model.telling.counts import count_of
 from batten.model.telling.sizes import tell_written
 from batten.storage.base import Entry, Store, describe_kind
+from batten.storage.listing import list_names_after
 from batten.storage.relative import last_piece
 
 
@@ -62,7 +65,7 @@ class Reading(DeliveryReads):
     def __init__(self, storage: Store, layout: Layout) -> None:
         super().__init__(storage, layout)
         self._config_version = ""
-        self._has_completion = False
+        self._has_completion = self._has_roll_ups = False
 
     def observe(self, *, is_thorough: bool, is_mine: bool) -> Observation:
         layout = self.layout
@@ -71,18 +74,17 @@ class Reading(DeliveryReads):
         # Where others may write meanwhile, what rests on something else is looked for before it.
         is_shared = layout.is_shared
         closed = self._find_closed() if is_shared and not is_thorough else None
-        records = self._list_folder(layout.commits) if is_shared and closed is None else []
+        is_asked = is_shared and closed is None
         staged = self._list_known(layout.staged, find_staged) if is_shared else ()
         config = None if is_shared else self._read_config()
-        found = closed or self._read_plan_and_parts()
+        names, found = self._find_records(is_thorough) if is_asked else (None, closed)
+        found = found or self._read_plan_and_parts()
         segments, has_whole_plan, parts, complete, completion = found
         quarantine_names, quarantine = self._list_quarantine()
         given_up = self._list_numbers(layout.recompute)
         planned = sum(segment.batches for segment in segments)
-        is_asked = is_shared and closed is None
-        recorded = find_recorded(layout, records, self._versions) if is_asked else None
         published = self._read_published(
-            parts, given_up, completion, planned, is_thorough, recorded
+            parts, given_up, completion, planned, is_thorough=is_thorough, names=names
         )
         if is_shared:
             quarantine = find_quarantined(layout, quarantine_names, published.claims, parts)
@@ -123,6 +125,7 @@ class Reading(DeliveryReads):
             failure=self.failure,
             versions=self._versions,
             config_version=self._config_version,
+            lost_records=published.lost_records,
         )
 
     def _find_ground(self) -> Ground:
@@ -150,13 +153,30 @@ class Reading(DeliveryReads):
         the names alone would be a thousand requests of a million. Else nothing is noted yet."""
         if not self._has_completion:
             return None
-        before, failure = list(self.findings), self.failure
+        before = list(self.findings), self.failure
         found = self._read_plan_and_parts()
         if found.completion is not None and is_vouched(found.completion, found.parts):
             return found
-        self.findings, self.failure = before, failure
-        self._versions = {}
+        self.findings, self.failure = before
         return None
+
+    def _find_records(self, is_thorough: bool) -> tuple[list[str], _PlanAndParts]:
+        """Names of records, then the plan and the parts. Of the first thousands no record is looked
+        for, as long as each has a roll-up. If one of them does not fit after all, nothing is noted
+        yet, and all is looked for."""
+        if self._has_roll_ups:
+            self._list_roll_ups()
+        leading = 0 if is_thorough else self._count_leading()
+        while True:
+            before = list(self.findings), self.failure
+            start = f"{span_of(leading).start:06}" if leading else ""
+            names = self._list_folder(self.layout.commits, after=start)
+            found = self._read_plan_and_parts()
+            self._read_roll_ups(found.parts, found.segments)
+            if self._are_told(leading, found.parts):
+                return names, found
+            self.findings, self.failure = before
+            leading = 0
 
     def _read_completion(self, name: str) -> Completion | None:
         decode = partial(decode_record, Completion)
@@ -188,20 +208,32 @@ class Reading(DeliveryReads):
         given_up: frozenset[int],
         completion: Completion | None,
         planned: int,
+        *,
         is_thorough: bool,
-        recorded: frozenset[int] | None,
+        names: Collection[str] | None,
     ) -> PublishedBatches:
-        """What records or parts say of themselves, unless `COMPLETE` vouches for them."""
+        """What records or parts say of themselves, unless `COMPLETE` vouches for them. `names` are
+        those of records, where they are known."""
         if not is_thorough and completion is not None and is_vouched(completion, parts):
             return PublishedBatches(
                 recorded=frozenset(), claims={}, early=frozenset(), is_vouched=True
             )
         early: frozenset[int] = frozenset()
-        if recorded is None:
+        rolled = {} if is_thorough else self._take_rolled()
+        if names is None:
             recorded = self._list_numbers(self.layout.commits)
             early = find_early(parts, recorded | given_up, planned)
-        claims = self.read_claims(recorded, parts.keys() - early)
-        return PublishedBatches(recorded=recorded, claims=claims, early=early, is_vouched=False)
+        else:
+            recorded = find_recorded(self.layout, names, self._versions, rolled)
+        others = parts.keys() - early - rolled.keys()
+        claims = rolled | self.read_claims(recorded - rolled.keys(), others)
+        return PublishedBatches(
+            recorded=recorded,
+            claims=claims,
+            early=early,
+            is_vouched=False,
+            lost_records=self._compare_roll_ups(claims, recorded) if is_thorough else frozenset(),
+        )
 
     def _find_misplaced(self) -> list[str]:
         """What in the control folder is not of the kind that its name says, each a finding."""
@@ -209,6 +241,7 @@ class Reading(DeliveryReads):
         listed = list(self._list(self.layout.control))
         start = f"{self.layout.complete}-"
         self._has_completion = any(entry.name.startswith(start) for entry in listed)
+        self._has_roll_ups = any(entry.name == self.layout.rolled for entry in listed)
         if any(entry.name == self.layout.fresh_folder and entry.is_folder for entry in listed):
             listed += self._list(self.layout.fresh_folder)
         for entry in listed:
@@ -299,8 +332,10 @@ class Reading(DeliveryReads):
         numbers = (find_number(name, "json") for name in self._list_folder(folder))
         return frozenset(number for number in numbers if number is not None)
 
-    def _list_folder(self, folder: str) -> list[str]:
+    def _list_folder(self, folder: str, after: str = "") -> list[str]:
         try:
+            if after:
+                return list(list_names_after(self.storage, folder, after))
             return list(self.storage.list_names(folder))
         except StorageError as error:
             self._note_error(Code.UNREADABLE_FOLDER, folder, error)

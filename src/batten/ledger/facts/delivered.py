@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from functools import partial
 
 from batten.errors import StorageError
-from batten.ledger.facts.batches.claims import ClaimReads
 from batten.ledger.facts.batches.part_footers import PublishedBatches
+from batten.ledger.facts.batches.roll_up_reads import RollUpReads
+from batten.ledger.facts.noted_reads import ODD_NAME
 from batten.ledger.facts.observation import find_own_file, list_expected
 from batten.ledger.facts.placed_files import list_current, look_at_files
 from batten.lookup.look_at_destination import look_at_destination
@@ -21,10 +22,8 @@ from batten.storage.base import describe_kind
 from batten.storage.failures import find_obstacle
 from batten.storage.relative import last_piece
 
-ODD_NAME = "its name is not one that batten gives"
 
-
-class DeliveryReads(ClaimReads):
+class DeliveryReads(RollUpReads):
     """Reads these records, looks at the destinations, and notes what is not as it should be."""
 
     def _read_deliveries(self) -> tuple[Delivery, ...]:

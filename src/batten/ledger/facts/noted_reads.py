@@ -21,6 +21,7 @@ from batten.storage.base import Entry, Store
 from batten.storage.failures import is_of_wrong_kind
 
 Value = TypeVar("Value")
+ODD_NAME = "its name is not one that batten gives"
 
 
 class NotedReads:

@@ -32,6 +32,7 @@ RECORD_BYTES_MAX = {
     "segment": 64 * MEBIBYTE,
     "upstream": 256 * MEBIBYTE,
     "commit": 16 * MEBIBYTE,
+    "rolled": 32 * MEBIBYTE,
     "completion": 64 * MEBIBYTE,
     "quarantine": 256 * MEBIBYTE,
     "delivery": 64 * MEBIBYTE,

@@ -26,6 +26,7 @@ features.batten/parts/part-000042.parquet                 where the output is no
 features.batten/deliveries/<kind>-<digest>.json           what a destination has been given
 thumbs.batten/made/000042-<digest>                        a file of an item that has no place yet
 thumbs.batten/files/000042.json                           which files of a batch have places
+features.batten/rolled/000042-<digest>.jsonl              in a store: a thousand records in one
 features.batten/CURRENT                                   in a store: which generation counts
 features.batten/generations/<name>/features, features.batten      one that is not the first
 features.batten/RESULT.parquet                            what a function of whole tables made
@@ -65,7 +66,7 @@ _VERSIONS_AT_A_TIME = 4096
 _NUMBER = r"(\d{6}|[1-9]\d{6,17})"
 PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
 NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow|digests|versions|values)", re.ASCII)
-_DESCRIBED = pattern(rf"{_NUMBER}-[0-9a-f]{{32}}\.(json|parquet|arrow)", re.ASCII)
+_DESCRIBED = pattern(rf"{_NUMBER}-[0-9a-f]{{32}}\.(jsonl?|parquet|arrow)", re.ASCII)
 DELIVERY = pattern(r"[a-z]+-[0-9a-f]{12}\.json", re.ASCII)
 _SUBMISSION = pattern(r"([0-9a-f]{24})\.json", re.ASCII)
 _MADE = pattern(r"(\d{6,})-([0-9a-f]{32})", re.ASCII)
@@ -76,7 +77,7 @@ _USAGE = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+(\.\d+-\d{9,})?\.usage", re.ASC
 FOLDER_NAMES = frozenset(
     {"plan", "staging", "staged", "quarantine", "commits", "recompute", "set-aside", "runs"}
     | {"fresh", "deliveries", "parts", "tree", "made", "files", "generations", "submissions"}
-    | {"workers"}
+    | {"workers", "rolled"}
 )
 """What in a control folder is a folder."""
 FILE_NAMES = frozenset({"dataset.json", "schema.json", "COMPLETE", "REPLACING", "CURRENT", "lock"})
@@ -155,6 +156,11 @@ class Layout:
         return f"{self.control}/commits"
 
     @property
+    def rolled(self) -> str:
+        """The folder of roll-ups: see `model.disk.rolled`."""
+        return f"{self.control}/rolled"
+
+    @property
     def recompute(self) -> str:
         return f"{self.control}/recompute"
 
@@ -186,12 +192,7 @@ class Layout:
         batch, are all there is to do."""
         if not self.is_shared:
             return self.complete
-        digest = hashlib.sha256(str(segments).encode())
-        # Of a million parts the text of all versions would be held several times.
-        left = iter(versions)
-        while some := list(islice(left, _VERSIONS_AT_A_TIME)):
-            digest.update("".join([f"\n{each}" for each in some]).encode())
-        return f"{self.complete}-{digest.hexdigest()[:DIGEST_CHARACTERS]}"
+        return f"{self.complete}-{_digest_of(str(segments), versions)}"
 
     def _tell(self, of: str) -> str:
         if not (self.is_shared and of):
@@ -270,6 +271,10 @@ class Layout:
         """`of` is the version of the part."""
         return f"{self.commits}/{batch:06}{self._tell(of)}.json"
 
+    def rolled_up(self, number: int, versions: Iterable[str]) -> str:
+        """`versions` are those of its parts, in order."""
+        return f"{self.rolled}/{number:06}-{_digest_of(str(number), versions)}.jsonl"
+
     def quarantined(self, batch: int, of: str = "") -> str:
         """`of` is the digest of the part."""
         return f"{self.quarantine}/{batch:06}{self._tell(of)}.parquet"
@@ -324,6 +329,15 @@ class Layout:
     def usage(self, run: str, piece: str = "") -> str:
         """What calls of that run used. Where nothing can be added to a file, it is in pieces."""
         return f"{self.runs}/{run}{piece}.usage"
+
+
+def _digest_of(what: str, versions: Iterable[str]) -> str:
+    digest = hashlib.sha256(what.encode())
+    # Of a million parts the text of all versions would be held several times.
+    left = iter(versions)
+    while some := list(islice(left, _VERSIONS_AT_A_TIME)):
+        digest.update("".join([f"\n{each}" for each in some]).encode())
+    return digest.hexdigest()[:DIGEST_CHARACTERS]
 
 
 def find_part(name: str) -> int | None:

@@ -48,6 +48,8 @@ class Code(Enum):
     UNREADABLE_FOLDER = "unreadable-folder"
     UNREADABLE_REPLACING = "unreadable-replacing"
     UNREADABLE_RECORD = "unreadable-record"
+    UNREADABLE_ROLL_UP = "unreadable-roll-up"
+    ROLL_UP_DIFFERS = "roll-up-differs"
     UNREADABLE_PART = "unreadable-part"
     UNREADABLE_QUARANTINE = "unreadable-quarantine"
     UNREADABLE_COMPLETE = "unreadable-complete"
@@ -134,6 +136,14 @@ MEANINGS: dict[Code, Meaning] = {
         "look which of the two datasets is as you want it, and move REPLACING away",
     ),
     Code.UNREADABLE_RECORD: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
+    Code.UNREADABLE_ROLL_UP: Meaning(
+        Severity.WARNING,
+        "delete that object: until then the records are read, and later a run makes it anew",
+    ),
+    Code.ROLL_UP_DIFFERS: Meaning(
+        Severity.INCONSISTENT,
+        "delete that object: the records count, and a run makes it anew",
+    ),
     Code.UNREADABLE_PART: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
     Code.UNREADABLE_QUARANTINE: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
     Code.UNREADABLE_COMPLETE: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
@@ -263,6 +273,7 @@ UNRECOVERABLE = frozenset(
         Code.UNREADABLE_REPLACING,
         Code.BEYOND_PLAN,
         Code.STRAY_FILE,
+        Code.ROLL_UP_DIFFERS,
         Code.CHANGED_FILE,
         Code.LOST_DELIVERY,
         Code.LOST_TABLE,

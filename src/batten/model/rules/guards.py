@@ -33,6 +33,7 @@ class Thing(Enum):
     QUARANTINE = auto()
     PART = auto()
     RECORD = auto()
+    ROLL_UP = auto()
     COMPLETION = auto()
     CURRENT = auto()
 
@@ -104,6 +105,10 @@ RETRYING = (
     GuardedStep(Thing.RECORD, Naming.BY_CONTENT, Guard.NEW, IfOther.KEEP),
 )
 """A batch whose failed items were tried again."""
+
+ROLLING_UP = (GuardedStep(Thing.ROLL_UP, Naming.BY_CONTENT, Guard.NEW, IfOther.KEEP),)
+"""The records of a full thousand of batches are all there: what they say, in one object more. It
+bears the versions of these parts."""
 
 COMPLETING = (GuardedStep(Thing.COMPLETION, Naming.BY_CONTENT, Guard.NEW, IfOther.KEEP),)
 """The accounts closed."""

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
 from functools import cached_property
 from typing import Any, BinaryIO
 
@@ -26,6 +25,7 @@ from batten.storage.base import READ_BYTES_MAX, Entry, Got, Lock, Piece, Put, Pu
 from batten.storage.failures import reading_failure as refusing_failure
 from batten.storage.failures import too_large
 from batten.storage.objects import lease
+from batten.storage.objects.connecting import connect
 from batten.storage.objects.failures import (
     has_no_answer,
     is_absent,
@@ -45,12 +45,6 @@ _BUFFER_BYTES = 1 << 20
 _PAGE = 1000
 """So many names a store tells at a time."""
 _TOLD_MAX = 1 << 17
-_CONNECT = timedelta(seconds=5)
-_ANSWER = timedelta(seconds=60)
-_RETRYING = timedelta(seconds=60)
-_RETRIES = 8
-"""The client asks so often by itself, with longer and longer waits, before it says that no answer
-came. A store that begins anew is back within that."""
 _RANGE_PAST_END = "416"
 
 
@@ -77,7 +71,7 @@ class BucketStore:
 
     @cached_property
     def _client(self) -> Any:
-        return _connect(self._address)
+        return connect(self._address)
 
     @cached_property
     def _obstore(self) -> Any:
@@ -197,11 +191,19 @@ class BucketStore:
         found = self._head(name)
         return found is not None and found.size == 0
 
-    def _list_below(self, folder: str) -> Iterator[Entry]:
+    def list_names_after(self, folder: str, after: str) -> Iterator[str]:
+        """As `list_names`, but it may leave out the names up to that one. See `storage.listing`."""
+        try:
+            for entry in self._list_below(check_folder(folder), f"{folder}/{after}"):
+                yield entry.name[len(folder) + 1 :].partition("/")[0]
+        except _NotFlatError:
+            yield from self.list_names(folder)
+
+    def _list_below(self, folder: str, after: str | None = None) -> Iterator[Entry]:
         """All objects whose names begin with the folder's, page by page."""
         has_begun = False
         try:
-            pages = self._obstore.list(self._client, folder or None, chunk_size=_PAGE)
+            pages = self._obstore.list(self._client, folder or None, offset=after, chunk_size=_PAGE)
             for page in pages:
                 has_begun = True
                 # Some stores keep an empty object in the place of a folder.
@@ -357,33 +359,6 @@ def declare(folder: object, address: str) -> BucketStore:
 
 def _reopen(address: str, is_probed: bool) -> BucketStore:
     return BucketStore(address, is_probed=is_probed)
-
-
-def _connect(address: str) -> Any:
-    try:
-        from obstore.store import from_url
-    except ImportError as error:
-        raise usage_error(
-            f"{address!r} is in an object store, and the package obstore is not installed.",
-            'Install it: pip install "batten[objects]"',
-        ) from error
-    try:
-        return from_url(
-            address,
-            # Who names an endpoint without TLS means it: the address of a store of one's own.
-            client_options={
-                "connect_timeout": _CONNECT,
-                "timeout": _ANSWER,
-                "allow_http": True,
-            },
-            retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRYING},
-        )
-    except Exception as error:
-        told = str(error).partition("\n")[0]
-        raise usage_error(
-            f"The store at {address!r} can't be used as the environment says: {told}",
-            "Correct the address, or the variables of the environment that it names.",
-        ) from error
 
 
 def _describe(meta: Any) -> Entry:

@@ -177,6 +177,14 @@ class ObjectStorage:
         for entry in self.list(folder):
             yield last_piece(entry.name)
 
+    def list_names_after(self, folder: str, after: str) -> Iterator[str]:
+        """See `storage.listing`."""
+        self._ask(f"list {check_folder(folder)} after {after}")
+        start = f"{folder}/"
+        for name in list(self.server.objects):
+            if name.startswith(start) and name > start + after:
+                yield name.removeprefix(start).partition("/")[0]
+
     def read_each(self, folder: str, names: Iterable[str]) -> Iterator[bytes | None]:
         for name in names:
             try:

@@ -13,14 +13,18 @@ from batten.storage.relative import last_piece
 
 
 def find_recorded(
-    layout: Layout, names: Collection[str], versions: Mapping[int, str]
+    layout: Layout,
+    names: Collection[str],
+    versions: Mapping[int, str],
+    rolled: Collection[int],
 ) -> frozenset[int]:
-    """The batches whose part of now has a record; and those that have a record, and no part."""
+    """The batches whose part of now has a record; and those that have a record, and no part. Of
+    those that are `rolled` up that is known."""
     known = set(names)
     recorded = {
         batch
         for batch, version in versions.items()
-        if last_piece(layout.commit(batch, version)) in known
+        if batch in rolled or last_piece(layout.commit(batch, version)) in known
     }
     numbers = (find_described(name, "json") for name in known)
     lost = {number for number in numbers if number is not None and number not in versions}

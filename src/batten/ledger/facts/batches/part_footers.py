@@ -22,6 +22,7 @@ class PublishedBatches:
     claims: dict[int, Published]
     early: frozenset[int]
     is_vouched: bool
+    lost_records: frozenset[int] = frozenset()
 
 
 def published_by_footer_of(storage: Store, name: str) -> Published:
