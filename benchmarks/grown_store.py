@@ -26,6 +26,7 @@ from batten.model.disk.records import (
     decode_record,
     encode_record,
 )
+from batten.model.disk.rolled import ROLLED_BATCHES, encode_rolled, span_of
 from batten.run.run_options import RunOptions
 from batten.storage.base import READ_BYTES_MAX, Entry, Got, PutAnswer
 from batten.storage.relative import last_piece
@@ -55,9 +56,10 @@ class Asked:
 
 
 class GrownStore(ObjectStorage):
-    """Holds the dataset of `batches` batches, complete or without its last record."""
+    """Holds the dataset of `batches` batches, complete or without its last record. With `is_rolled`
+    it has a roll-up of the records of each thousand."""
 
-    def __init__(self, batches: int, *, is_complete: bool) -> None:
+    def __init__(self, batches: int, *, is_complete: bool, is_rolled: bool = False) -> None:
         self.asked = Asked()
         self._batches = batches
         super().__init__(ObjectServer())
@@ -78,6 +80,9 @@ class GrownStore(ObjectStorage):
         self._grow(kept, decode_record(Completion, kept.pop(complete)), is_complete)
         for name, data in kept.items():
             self.put_new(name, data)
+        for number in range(batches // ROLLED_BATCHES if is_rolled else 0):
+            versions = map(_version, span_of(number))
+            self.put_new(LAYOUT.rolled_up(number, versions), b"made when it is asked for")
         self.asked = Asked()
 
     def _grow(self, kept: dict[str, bytes], one: Completion, is_complete: bool) -> None:
@@ -95,9 +100,21 @@ class GrownStore(ObjectStorage):
         if folder == LAYOUT.data:
             entries: Iterable[Entry] = map(self._describe_part, range(self._batches))
         elif folder == LAYOUT.commits:
-            entries = (Entry(name, 500, _SECONDS) for name in map(_commit, range(self._batches)))
+            entries = self._list_commits()
         else:
             entries = super().list(folder)
+        return self._count(entries)
+
+    def list_names_after(self, folder: str, after: str) -> Iterator[str]:
+        entries = (entry for entry in self._list_commits() if last_piece(entry.name) > after)
+        assert folder == LAYOUT.commits
+        return (last_piece(entry.name) for entry in self._count(entries))
+
+    def _list_commits(self) -> Iterator[Entry]:
+        return (Entry(name, 500, _SECONDS) for name in map(_commit, range(self._batches)))
+
+    def _count(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """They are told by pages."""
         count = 0
         for count, entry in enumerate(entries, 1):
             if count % _PAGE == 1:
@@ -116,6 +133,10 @@ class GrownStore(ObjectStorage):
     def get(self, name: str, *, bytes_max: int | None = READ_BYTES_MAX) -> Got:
         if name.startswith(f"{LAYOUT.commits}/"):
             found = Got(self._make_record(name), "1")
+        elif name.startswith(f"{LAYOUT.rolled}/"):
+            number = int(last_piece(name).partition("-")[0])
+            records = [self._make_record(_commit(batch)) for batch in span_of(number)]
+            found = Got(encode_rolled(number, records), "1")
         else:
             found = super().get(name, bytes_max=bytes_max)
         self.asked.gets += 1
@@ -159,7 +180,8 @@ def _commit(batch: int) -> str:
 
 def main() -> None:
     state, batches = sys.argv[1], int(sys.argv[2])
-    store = GrownStore(batches, is_complete=state != "interrupted")
+    is_complete, is_rolled = state in ("complete", "start"), state != "unrolled"
+    store = GrownStore(batches, is_complete=is_complete, is_rolled=is_rolled)
     began = time.process_time()
     if state == "start":
         made = batten.from_range(batches * BATCH_SIZE).map(double).options(batch_size=BATCH_SIZE)

@@ -16,6 +16,7 @@ from batten.model.disk.runs.holders import Holder
 from batten.storage.base import Put, Store
 from batten.storage.changing import publishing
 from batten.storage.failures import is_of_wrong_kind
+from batten.storage.listing import list_names_after
 
 STAGING = "out.batten/staging"
 HOLDER = Holder(pid=1, host="there", since="2026-01-01T00:00:00Z", boot="", pid_namespace="")
@@ -76,6 +77,18 @@ class StoreContract:
             assert store.delete_if("out/x", second).put is Put.MADE
             assert store.find("out/x") is None
         assert list(store.list("out")) == []
+
+    def test_a_folder_is_listed_from_a_name_on(self) -> None:
+        store = self.begin()
+        names = ["000001-a.json", "000001.json", "000002-b.json", "000010.json", "1000000.json"]
+        for name in (*names, "000003.json"):
+            store.put_new(f"out/{name}", b"x")
+        store.put_new("out.batten/plan/000009.json", b"x")
+        found = list_names_after(store, "out", "000002")
+        assert sorted(found) == ["000002-b.json", "000003.json", *names[3:]]
+        assert sorted(list_names_after(store, "out", "000003.json")) == names[3:]
+        assert list(list_names_after(store, "out", "2")) == []
+        assert list(list_names_after(store, "none", "000002")) == []
 
     def test_finding_and_listing_tell_the_version(self) -> None:
         store = self.begin()

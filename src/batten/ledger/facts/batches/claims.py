@@ -18,7 +18,7 @@ from batten.storage.relative import last_piece
 class ClaimReads(NotedReads):
     """Reads claims, by batch, and notes what can't be read. `_versions` are those of the parts.
 
-    Each record is a file of its own, and in a store a request (decision 0135)."""
+    Each record is a file of its own, and in a store a request, unless it is rolled up."""
 
     def __init__(self, storage: Store, layout: Layout) -> None:
         super().__init__(storage, layout)
