@@ -154,6 +154,7 @@ def with_record(data: bytes, **changes: Any) -> bytes:
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "cut off": lambda data: data[:-3],
+    "with more at its end": lambda data: data + b"x",
     "without its last line": lambda data: b"".join(data.splitlines(keepends=True)[:-1]),
     "a bit flipped": flip,
     "records in another order": swap,

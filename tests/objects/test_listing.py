@@ -14,6 +14,7 @@ import pytest
 from batten.crashlab.servers.object_relay import ObjectRelay
 from batten.crashlab.servers.object_server import ObjectStoreServer
 from batten.sources.files.object_files import ObjectFileSource
+from batten.storage.listing import list_names_after
 from batten.storage.objects import store as bucket_store
 from batten.storage.objects.store import BucketStore
 from batten.storage.twin.fates import Fate
@@ -40,6 +41,18 @@ def test_a_page_is_asked_for_when_the_one_before_was_read(
         assert len(relay.requests) == 1
         assert sorted([first.name, *(entry.name for entry in found)]) == names
         assert len(relay.requests) == 2
+
+
+def test_a_listing_begins_at_a_name(
+    prefix: str, objects: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{batch:06}-{batch % 7:x}.json" for batch in range(MANY)]
+    fill(prefix, [f"rows/{name}" for name in names])
+    with ObjectRelay(objects.port, lambda request: Fate.DONE) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
+        found = list_names_after(BucketStore(prefix), "rows", "000200")
+        assert sorted(found) == names[200:]
+        assert len(relay.requests) == 1
 
 
 @pytest.mark.parametrize("told_max", [0, 1, 2, 3, 1 << 17])
@@ -165,6 +178,14 @@ def odd_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     thread.join()
 
 
+def test_of_a_store_that_begins_nowhere_names_are_left_out(
+    store_of_placeholders: str,
+) -> None:
+    found = list_names_after(BucketStore(store_of_placeholders), "x", "a")
+    assert set(found) == {"b", "c", "d"}
+
+
 def test_a_name_with_an_empty_piece_below_hides_nothing(odd_store: str) -> None:
+    assert set(list_names_after(BucketStore(odd_store), "out", "a")) == {"b", "d"}
     found = sorted((entry.name, entry.kind) for entry in BucketStore(odd_store).list("out"))
     assert found == [("out/a", "file"), ("out/b", "folder"), ("out/d", "file")]

@@ -12,6 +12,7 @@ from batten.ledger.facts.observe import observe_output
 from batten.ledger.guarded import carry_out, taken_over
 from batten.ledger.history.usage import compute_usage, find_usage, record_lost_calls
 from batten.ledger.history.usage_journal import UsageJournal, list_journals
+from batten.ledger.judge import Judgement
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Completion, encode_record, version_for
 from batten.model.disk.runs.usage_lines import BeforeLine, total
@@ -34,14 +35,7 @@ from batten.storage.local.locking.upkeep import delete_orphans, rebuild_records
 def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus, Accounts, int]:
     """Read from disk what is there, and compare it with the plan by key. Give every destination
     what it lacks, and record that the dataset is complete."""
-    observation, judgement = observe_free(context, is_thorough=context.layout.is_shared)
-    refuse_damaged(context, observation, judgement)
-    if observation.lost_records:
-        # The look at the beginning found them in roll-ups, and so had nothing to mend.
-        lost = sorted(observation.lost_records)
-        rebuild_records(context.storage, context.layout, lost, run=context.run, time=utc_now())
-        observation, judgement = observe_free(context, is_thorough=True)
-        refuse_damaged(context, observation, judgement)
+    observation, judgement = _look_closely(context)
     if context.layout.is_shared:
         _refuse_overtaken(context, plan, observation)
     accounts = judgement.accounts
@@ -98,6 +92,20 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
         create(storage, layout.staging, layout.complete, data)
     forget(context.storage, layout, context.run)
     return RunStatus.COMPLETE, closed, rows
+
+
+def _look_closely(context: Context) -> tuple[Observation, Judgement]:
+    """What is on disk, of which nothing forbids to go on."""
+    is_shared = context.layout.is_shared
+    observation, judgement = observe_free(context, is_thorough=is_shared)
+    refuse_damaged(context, observation, judgement)
+    if observation.lost_records:
+        # The look at the beginning found them in roll-ups, and so had nothing to mend.
+        lost = sorted(observation.lost_records)
+        rebuild_records(context.storage, context.layout, lost, run=context.run, time=utc_now())
+        observation, judgement = observe_free(context, is_thorough=is_shared)
+        refuse_damaged(context, observation, judgement)
+    return observation, judgement
 
 
 def _settle_with_vendors(context: Context) -> None:

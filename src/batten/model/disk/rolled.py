@@ -60,8 +60,11 @@ def decode_rolled(number: int, data: bytes) -> list[Published]:
     """What the records say, in the order of the batches. Raises `Unreadable` or `NewerFormat`."""
     if len(data) > RECORD_BYTES_MAX["rolled"]:
         raise Unreadable(f"it has {len(data)} bytes, more than any file of its kind")
+    span, count = span_of(number), data.count(b"\n")
+    if count != len(span) + 1:
+        raise Unreadable(f"it has {count} lines, not one for each of its batches and one more")
     lines = [line + b"\n" for line in data.split(b"\n")[:-1]]
-    span, end = span_of(number), decode_record(RolledUp, lines[-1] if lines else b"")
+    end = decode_record(RolledUp, lines[-1])
     body = data[: -len(lines[-1])]
     if (end.first_batch, end.batches) != (span.start, len(span)):
         raise Unreadable(f"it is of {end.batches} batches from {end.first_batch} on")

@@ -66,14 +66,13 @@ class RollUpReads(ClaimReads):
         self._rolled = {}
         if not self._roll_ups:
             return
-        plan = PlannedBatches(segments=segments)
         for number, name in self._find_fitting(parts):
             if name not in self._said:
                 self._said[name] = self._load_roll_up(number, name)
             said = self._said[name]
             if said is None:
                 continue
-            fault = said if isinstance(said, str) else _find_fault(said, parts, plan)
+            fault = said if isinstance(said, str) else _find_fault(said, parts, segments)
             if isinstance(said, str) or fault:
                 self._note(Code.UNREADABLE_ROLL_UP, name, fault)
             else:
@@ -128,8 +127,16 @@ class RollUpReads(ClaimReads):
         return {claim.batch: claim for said in self._rolled.values() for claim in said}
 
 
-def _find_fault(said: Sequence[Published], parts: PartSizes, plan: PlannedBatches) -> str:
+def _find_fault(said: Sequence[Published], parts: PartSizes, segments: tuple[Segment, ...]) -> str:
     """In which way it does not fit the parts and the plan."""
+    first, last = said[0].batch, said[-1].batch
+    plan = PlannedBatches(
+        segments=tuple(
+            each
+            for each in segments
+            if each.first_batch <= last and each.first_batch + each.batches > first
+        )
+    )
     for claim in said:
         planned = plan.find(claim.batch)
         size = parts[claim.batch]
