@@ -35,6 +35,7 @@ from batten.model.disk.records import (
     open_record,
     seal_record,
 )
+from batten.model.disk.rolled import RolledUp
 from batten.model.disk.runs.holders import Holder, Lease
 from batten.model.disk.trees.journal import Journal, Operation
 
@@ -110,6 +111,7 @@ RECORDS = [
     Replacing(entries=["COMPLETE"], run="r", time="t"),
     Holder(pid=1, host="h", since="s", boot="b"),
     Lease(epoch=1, nonce="n", is_held=True, holder=Holder(pid=1, host="h", since="s", boot="b")),
+    RolledUp(first_batch=1000, batches=1000, digest="d" * 64),
     Generations(current="first", next="2026-ab", is_swept=True, nonce="n"),
     Journal(
         phase="committed",

@@ -1,5 +1,4 @@
-"""Reads roll-ups in the place of the records that they hold, where they fit the parts (decision
-0135).
+"""Reads roll-ups in the place of the records that they hold (decision 0135).
 
 A roll-up is used if its name bears the versions of the parts that are there, and if what it holds
 fits them and the plan. Else it is passed over, and the records are read. A thorough look reads all
