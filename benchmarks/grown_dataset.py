@@ -16,9 +16,8 @@ _LIMITS = {"complete": "5 s, 300 MiB", "start": "5 s, 300 MiB"}
 _WHAT = {
     ("complete", BATCHES): "`diagnose` of a complete dataset",
     ("start", BATCHES): "a run that finds nothing to do",
-    ("interrupted", BATCHES): "`diagnose` of one whose accounts are not closed",
-    ("interrupted", FEWER): "the same of 100,000 parts",
-    ("unrolled", FEWER): "the same without roll-ups, as before them",
+    ("interrupted", FEWER): "`diagnose` of 100,000 parts whose accounts are not closed",
+    ("unrolled", FEWER): "the same without roll-ups",
 }
 
 

@@ -36,7 +36,6 @@ from batten.model.disk.records import (
     Segment,
     decode_record,
 )
-from batten.model.disk.rolled import span_of
 from batten.model.disk.runs.holders import Holder
 from batten.model.disk.staged_names import find_staged
 from batten.model.disk.throwaway_names import is_throwaway, is_workroom
@@ -169,8 +168,7 @@ class Reading(DeliveryReads):
         leading = 0 if is_thorough else self._count_leading()
         while True:
             before = list(self.findings), self.failure
-            start = f"{span_of(leading).start:06}" if leading else ""
-            names = self._list_folder(self.layout.commits, after=start)
+            names = self._list_folder(self.layout.commits, after=self._name_start(leading))
             found = self._read_plan_and_parts()
             self._read_roll_ups(found.parts, found.segments)
             if self._are_told(leading, found.parts):

@@ -52,6 +52,11 @@ class RollUpReads(ClaimReads):
             count += 1
         return count
 
+    def _name_start(self, leading: int) -> str:
+        """Where a listing of records begins if those of so many thousands are known; empty if it is
+        to begin at the first."""
+        return f"{min(span_of(leading).start, SIX_DIGITS - 1):06}" if leading else ""
+
     def _are_told(self, leading: int, parts: PartSizes) -> bool:
         """Whether no record of so many thousands has to be looked for. Names of seven digits are
         listed among those of six, so then a listing can't begin at a number."""
