@@ -271,3 +271,27 @@ def test_a_changed_item_is_computed_and_no_longer_adopted(clips: Any) -> None:
     assert sorted(clips.calls()) == sorted([*ODD, "c2.mp4"])
     assert {row["key"]: row["frames"] for row in clips.rows()}["c2.mp4"] == 50
     assert clips.batten("verify", "out").code == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (b"clip,frames,frames", "its header names 'frames' more than once"),
+        ("clip,n\xe4me".encode("latin-1"), "is not UTF-8"),
+    ],
+)
+def test_a_header_that_leaves_columns_open_is_refused(clips: Any, header: bytes, told: str) -> None:
+    (clips.path / "rows.csv").write_bytes(header + b"\nc1.mp4,1,2\n")
+    words = ["adopt", "rows.csv", "--key", "clip", "--into", "out", "--job", "job.py"]
+    refused = clips.batten(*words)
+    assert (refused.code, told in refused.err) == (2, True), refused.err
+    assert not (clips.path / "out.batten").exists()
+
+
+def test_a_mark_of_byte_order_is_no_part_of_the_rows(clips: Any) -> None:
+    mark = b"\xef\xbb\xbf"
+    (clips.path / "a.csv").write_bytes(mark + b"clip,frames,name\nc0.mp4,0,c0\n")
+    (clips.path / "b.jsonl").write_bytes(mark + json.dumps(row_of(2)).encode() + b"\n")
+    (clips.path / "c.json").write_bytes(mark + json.dumps([row_of(4)]).encode())
+    told = adopt(clips, "a.csv", "b.jsonl", "c.json")
+    assert (told["items"]["adopted"], told["not_taken"]) == (3, {})

@@ -27,6 +27,7 @@ SOUND = [
     ("rows", JSONL),
     ("rows.txt", "\n" + JSONL),
     ("rows.jsonl", JSONL.rstrip("\n")),
+    ("rows.jsonl", "\ufeff" + JSONL),
     ("rows.csv", CSV),
     ("ROWS.CSV", CSV),
     ("rows", CSV),
@@ -42,6 +43,8 @@ def test_a_sound_file_is_called_so(tmp_path: Path, name: str, text: str) -> None
     report = audit(tmp_path, text, name)
     assert report.audit.is_consistent, report.advice
     assert report.audit.rows == 3
+    (tmp_path / "done").write_text("\ufeff" + "".join(f"{key}\n" for key in KEYS))
+    assert audit_files(str(tmp_path / "done"), str(tmp_path / name), "clip").audit.is_consistent
 
 
 @pytest.mark.parametrize(

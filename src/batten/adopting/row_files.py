@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from batten.errors import RefusedError
+from batten.errors import RefusedError, UsageError
 from batten.model.json_text import parse_json
 from batten.model.telling.sizes import show_bytes
 from batten.model.value_class import value_class
@@ -22,8 +22,8 @@ from batten.sources.records.decoded import PLAIN
 from batten.sources.records.input_files import LocalFile
 from batten.sources.records.jsonl import JsonLinesSyntax
 from batten.sources.records.parquet import ParquetReader, ParquetSource
-from batten.sources.records.text import RecordFile, Syntax
-from batten.strangers.files import observe, translate
+from batten.sources.records.text import BYTE_ORDER_MARK, RecordFile, Syntax
+from batten.strangers.files import UNCHANGED, observe, translate
 from batten.strangers.lines import TORN, explain_malformed, find_kind
 
 JSON_BYTES_MAX = 1 << 26
@@ -127,7 +127,13 @@ class TextFile:
         header = next(file.records(syntax), None)
         if header is None:
             return None
-        names = syntax.parse_fields(header.data)
+        try:
+            names = syntax.parse_fields(header.data)
+        except ValueError as error:
+            raise _refuse_header(self.path, str(error)) from error
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise _refuse_header(self.path, f"its header names {twice!r} more than once")
         return CsvSyntax(",", names, PLAIN), header.line + header.data.count(b"\n")
 
     def refuse_changed(self) -> None:
@@ -190,7 +196,7 @@ class JsonFile:
             data = Path(self.path).read_bytes()
         except OSError as error:
             raise translate(error, self.path) from error
-        value = parse_json(data)
+        value = parse_json(data.removeprefix(BYTE_ORDER_MARK))
         return value if isinstance(value, list) else [value]
 
 
@@ -234,6 +240,14 @@ class ParquetRows:
             self._reader = self._source().open()
         wanted = ItemsWanted(first_ordinal=places.start, count=len(places), positions=places)
         return iter(self._reader.read(wanted))
+
+
+def _refuse_header(path: str, why: str) -> UsageError:
+    return UsageError(
+        f"{show_path(Path(path))} can't be read as CSV: {why}.",
+        safe=UNCHANGED,
+        next="Write it anew as UTF-8, each column under a name of its own.",
+    )
 
 
 def changed(path: str) -> RefusedError:

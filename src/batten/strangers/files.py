@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -62,9 +63,12 @@ LINE_BYTES_MAX = 1 << 26
 
 
 def read_lines(name: str) -> Iterator[bytes]:
-    """The lines with their ends. Raises `UsageError` for one that is too long to be a line."""
+    """The lines with their ends, without a mark of byte order. Raises `UsageError` for one that is
+    too long to be a line."""
     try:
         with _open(name) as file:
+            if file.read(len(BOM_UTF8)) != BOM_UTF8:
+                file.seek(0)
             while line := file.readline(LINE_BYTES_MAX):
                 if len(line) == LINE_BYTES_MAX and line[-1:] != b"\n":
                     raise UsageError(

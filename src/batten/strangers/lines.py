@@ -70,7 +70,7 @@ def read_csv_keys(name: str, column: str, faults: list[MalformedLine]) -> Iterat
             yield line.decode("utf-8", errors="surrogateescape")
 
     reader = csv.reader(decode(), strict=True)
-    header = [each.removeprefix("\ufeff") for each in next(reader, [])]
+    header = next(reader, [])
     if header.count(column) != 1:
         raise no_column(name, header, column)
     place = header.index(column)
