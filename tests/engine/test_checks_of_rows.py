@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -120,6 +122,42 @@ def test_rows_that_do_not_pass_are_quarantined(function: Any, tmp_path: Path) ->
     assert failed["1"] == "the check _is_small says no"
     assert failed["2"] == "the check _is_small says no: n is 2"
     assert failed["3"].startswith("AssertionError: n is 3")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        (["a fault"], "returned a list, which says neither yes nor no"),
+        ((False, "why"), "returned a tuple, which says neither yes nor no"),
+        ({"fault": 1}, "returned a dict, which says neither yes nor no"),
+        (pa.array([False]), "returned a BooleanArray, which says neither yes nor no"),
+        (iter([True]), "returned a list_iterator, which says neither yes nor no"),
+        (math.nan, "says no"),
+        (0, "says no"),
+        (pa.scalar(False), "says no"),
+        (pa.scalar(None, pa.bool_()), "says no"),
+        (pa.scalar(True), ""),
+        (re.match("a", "a"), ""),
+        (7, ""),
+    ],
+)
+def test_only_a_clear_yes_lets_a_row_or_a_batch_pass(
+    verdict: Any, told: str, tmp_path: Path
+) -> None:
+    def rule(given: Any) -> Any:
+        return verdict
+
+    of_rows = batten.from_range(1).map(_as_row).check(rule, version="1").options(stop_when=None)
+    of_rows.write_parquet(tmp_path / "rows").run(executor="serial")
+    failed = [each.error for each in batten.open(tmp_path / "rows").quarantined()]
+    assert failed == ([f"the check rule {told}"] if told else [])
+    of_batch = batten.from_range(1).map(_as_row).check_batches(rule)
+    of_batch = of_batch.write_parquet(tmp_path / "batch")
+    if not told:
+        assert of_batch.run(executor="serial").status == "complete"
+        return
+    with pytest.raises(batten.FailedRunError, match=told):
+        of_batch.run(executor="serial")
 
 
 def test_a_check_after_many_rows_fails_their_item(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ It is one for functions that await and those that don't.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Iterator, Mapping, Sized
 from typing import Any
 
 from batten.jobs.step import Step
@@ -45,9 +45,20 @@ def list_results(step: Step, value: Any, kept: dict[str, Any] | None, made: Any)
 
 
 def refuse_failed(check: Any, verdict: Any, value: Any = None) -> None:
-    """A check passes by saying yes or nothing; a text says why it does not, as `Unfit`."""
-    if verdict is None or (verdict and not isinstance(verdict, str)):
-        return
-    name = getattr(check, "__name__", type(check).__name__)
-    reason = f": {redact(verdict)}" if isinstance(verdict, str) and verdict else ""
-    raise Unfit(f"the check {name} says no{reason}", "" if value is None else show_value(value))
+    """A check passes by saying yes or nothing; a text says why it does not, as `Unfit`. What is
+    true only because something is in it is no answer: a list of faults, a mask."""
+    if verdict is not None and verdict is not True and (told := _tell_failed(verdict)):
+        name = getattr(check, "__name__", type(check).__name__)
+        shown = "" if value is None else show_value(value)
+        raise Unfit(f"the check {name} {told}", shown)
+
+
+def _tell_failed(verdict: Any) -> str:
+    """Why it is no yes; empty if it is one."""
+    if isinstance(verdict, str):
+        return f"says no: {redact(verdict)}" if verdict else "says no"
+    if isinstance(verdict, Sized | Iterator | Awaitable):
+        return f"returned a {type(verdict).__name__}, which says neither yes nor no"
+    answer = verdict.as_py() if hasattr(verdict, "as_py") else verdict  # Of Arrow.
+    is_nan = answer != answer  # To Python it is true.
+    return "says no" if is_nan or not answer else ""
