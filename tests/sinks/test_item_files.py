@@ -208,6 +208,10 @@ BAD = {
     "another folder": ("return path", "in no folder that it was given"),
     "a path that is not there": ('return folder / "nothing"', "no file is there"),
     "a link": ('(folder / "l").symlink_to(path.resolve()); return folder / "l"', "a link is there"),
+    "a pipe": (
+        'import os; os.mkfifo(folder / "p"); return folder / "p"',
+        "a pipe, a socket or a device is there",
+    ),
     "a folder": ("return folder / '..' / folder.name", "in no folder"),
     "a dict": ('return {"a": b""}', "takes one file"),
     "a stream that fails": ("return (1 // 0 for _ in range(2))", "ZeroDivisionError"),

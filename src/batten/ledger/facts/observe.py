@@ -47,7 +47,8 @@ def observe_output(
         return found
     journal = layout.replacing if unsynced is None else layout.unsynced
     if unsynced is not None:
-        fault = "" if unsynced.kind == "file" else f"a {unsynced.kind}, where a file should be"
+        is_file = unsynced.kind == "file"
+        fault = "" if is_file else f"{describe_kind(unsynced)}, where a file should be"
     found = _observe_unfinished(storage, layout, journal, fault, is_mine=is_mine)
     if found.holder is None and found.failure is None and _is_gone(storage, journal):
         # Whoever was at work ended between the two looks.

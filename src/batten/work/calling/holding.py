@@ -17,7 +17,7 @@ from batten.model.annotations import signature_of
 from batten.model.disk.names import Layout
 from batten.model.disk.throwaway_names import workroom_name
 from batten.model.value_class import value_class
-from batten.storage.base import Folder, Piece
+from batten.storage.base import Folder, Piece, describe_kind
 from batten.storage.changing.publishing import HOST, fresh_name
 from batten.storage.digests import Measured
 from batten.storage.reading import open_regular
@@ -119,8 +119,8 @@ class Hold:
             name = f"{folder}/{within}"
             entry = local.find(name)
             if entry is None or not entry.is_file:
-                what = "no file is there" if entry is None else f"a {entry.kind} is there"
-                raise NoFileError(f"it returned the path {shown!r}, and {what}")
+                what = "no file" if entry is None else describe_kind(entry)
+                raise NoFileError(f"it returned the path {shown!r}, and {what} is there")
             measured = Measured()
             with local.open(name) as file:
                 status = os.fstat(file.fileno())
