@@ -9,7 +9,7 @@ from math import inf
 
 from batten.deliver.whole.applied_result import AppliedResult
 from batten.deliver.whole.table_route import TableRoute
-from batten.errors import InconsistentError, InterruptedRunError, RefusedError
+from batten.errors import InterruptedRunError, RefusedError
 from batten.model.disk.destinations.tokens import Token, TokenState
 from batten.model.disk.published import Published
 from batten.plan.planned_items import PlannedItems
@@ -232,11 +232,5 @@ class BatchRoute(TableRoute):
 
     def _refuse_loss(self, commit: Published, delivered: int) -> None:
         """Raises `InconsistentError` if it was given the batch, which it has no more."""
-        if commit.batch >= delivered:
-            return
-        raise InconsistentError(
-            f"{self.shown} was given batch {commit.batch}, and has it no more.",
-            safe="Nothing was changed; every batch is kept in the ledger.",
-            next=f"Restore it; or, to have it given all that it lacks, move {self.record} "
-            f"away, then: {self._context.again}",
-        )
+        if commit.batch < delivered:
+            raise self._tell_loss(f"batch {commit.batch}, and has it no more")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from batten.deliver.recorded import RecordedDestination
 from batten.deliver.supply import Supply
 from batten.deliver.whole.applied_result import AppliedResult
-from batten.errors import StorageError
+from batten.errors import InconsistentError, StorageError
 from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.destinations.delivery import AT_LEAST_ONCE, ONCE
 from batten.model.disk.destinations.targets import PACKAGED
@@ -204,6 +204,15 @@ class Route(ABC):
 
     def _add_columns(self, schema: pa.Schema) -> None:  # noqa: B027
         """See that it has those that came later, before it is asked whether it has all."""
+
+    def _tell_loss(self, what: str) -> InconsistentError:
+        """Where it was given something, which it has no more."""
+        return InconsistentError(
+            f"{self.shown} was given {what}.",
+            safe="Nothing was changed; every batch is kept in the ledger.",
+            next="Restore it; or have it given again: delete what is left of it there, rows and "
+            f"tokens, move {self.record} away, then: {self._context.again}",
+        )
 
     def _publish(self, staged: Staged) -> None:
         self._prepare(staged.schema)

@@ -48,12 +48,16 @@ def as_counted(given: Delivery, *, is_closed: bool) -> Delivery:
 def tell_batches(held: Collection[int], given: Delivery) -> tuple[Code, str] | None:
     """The batches that it was given and has no token of, by number. None if it has all tokens."""
     lacking = [batch for batch in range(given.batches) if batch not in held]
-    if not lacking:
+    if not lacking or not given.has_tokens:
         return None
     shown = ", ".join(map(str, lacking[:BATCHES_SHOWN]))
     more = ", …" if len(lacking) > BATCHES_SHOWN else ""
     count = count_of(len(lacking), "batch", "batches")
-    return Code.LACKING_ROWS, f"it has no token of {count} that it was given: {shown}{more}"
+    # Where no token tells whose the rows are, not all of them make way.
+    is_known = bool(held or given.marks) or not given.adds_rows
+    is_made_again = given.is_whole_table and is_known
+    code = Code.LOST_WHOLE_TABLE if is_made_again else Code.LACKING_ROWS
+    return code, f"it has no token of {count} that it was given: {shown}{more}"
 
 
 def tell_rows(found: int, given: Delivery) -> tuple[Code, str]:

@@ -38,8 +38,8 @@ class EarlierPublication:
 class TableTransaction(Protocol):
     """One transaction. After `commit` raised, whether it happened is not known."""
 
-    def find(self, token: Token) -> EarlierPublication | None:
-        """What is there of the token."""
+    def find(self, tokens: Sequence[Token]) -> list[EarlierPublication | None]:
+        """What is there of each token, all of one dataset."""
         ...
 
     def clear(self, staged: Staged) -> bool:
@@ -50,8 +50,9 @@ class TableTransaction(Protocol):
         """Insert the rows; where the table can't hold one of them, insert none and say why."""
         ...
 
-    def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
-        """Put the tokens in the place of what was found; False if that is not there any more."""
+    def claim(self, token: Token, outcomes: str, had: EarlierPublication | None) -> bool:
+        """Put the token in the place of what was found of it; False if that is not there any
+        more."""
         ...
 
     def hold(self) -> None:
@@ -107,24 +108,24 @@ def publish_rows(
     """Do all of the transaction but its end. If this does not give `COMMITTED`, the transaction is
     to be undone. Raises `InconsistentError` if the rows that are there are others, and
     `RejectedError`."""
-    had = transaction.find(staged.token)
+    had = transaction.find(staged.tokens)
     lacking = staged
-    if had is not None:
-        if had.digest == staged.token.digest:
-            return PublishEnd.LOST_RACE
+    if _has_all(staged, had):
+        return PublishEnd.LOST_RACE
+    if any(had):
         is_cleared = staged.revision and transaction.clear(staged)
         if not is_cleared and not (staged.is_whole and is_keyed):
-            lacking = select_lacking(staged, had.outcomes, target)
+            lacking = select_lacking(staged, had[0].outcomes if had[0] else "", target)
     if (error := transaction.attempt(staged.schema, lacking.read())) is not None:
         if staged.is_whole:
             raise refuse_unstorable(target, error, tell_reason(error))
         rejected = _store_others(transaction, staged, lacking, target)
         # Rows that are there already are refused, too. So look first whether another was quicker.
-        if transaction.find(staged.token) != had:
+        if transaction.find(staged.tokens) != had:
             return PublishEnd.LOST_RACE
         if rejected:
             raise RejectedError(rejected)
-    return PublishEnd.COMMITTED if transaction.claim(staged, had) else PublishEnd.LOST_RACE
+    return _claim_all(transaction, staged, had)
 
 
 def replace_rows(
@@ -133,15 +134,30 @@ def replace_rows(
     """As `publish_rows`, for all rows of a dataset, in the place of those that are there, or of
     those with the values of `where`. Raises `RefusedError` where these may be others'."""
     transaction.hold()
-    had = transaction.find(staged.token)
-    if had is not None and had.digest == staged.token.digest:
+    had = transaction.find(staged.tokens)
+    if _has_all(staged, had):
         return PublishEnd.LOST_RACE
-    if not where and (held := transaction.find_others(staged.token, has_own=had is not None)):
+    if not where and (held := transaction.find_others(staged.token, has_own=any(had))):
         raise refuse_others(target, held)
     transaction.empty(staged.token, where)
     if (error := transaction.attempt(staged.schema, staged.read())) is not None:
         raise refuse_unstorable(target, error, tell_reason(error))
-    return PublishEnd.COMMITTED if transaction.claim(staged, None) else PublishEnd.LOST_RACE
+    return _claim_all(transaction, staged, [None] * len(had))
+
+
+def _has_all(staged: Staged, had: Sequence[EarlierPublication | None]) -> bool:
+    """Whether each of its tokens is there: somebody may have deleted some of them."""
+    found = zip(staged.tokens, had, strict=True)
+    return all(held is not None and held.digest == token.digest for token, held in found)
+
+
+def _claim_all(
+    transaction: TableTransaction, staged: Staged, had: Sequence[EarlierPublication | None]
+) -> PublishEnd:
+    for token, held in zip(staged.tokens, had, strict=True):
+        if not transaction.claim(token, staged.outcomes, held):
+            return PublishEnd.LOST_RACE
+    return PublishEnd.COMMITTED
 
 
 def _store_others(

@@ -10,6 +10,7 @@ destinations have it (decision 0100).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -117,11 +118,12 @@ class AppliedResult:
             for batch in reader.iter_batches():
                 yield batch.cast(schema)
 
-    def _open(self) -> pq.ParquetFile:
+    @contextmanager
+    def _open(self) -> Iterator[pq.ParquetFile]:
         import pyarrow.parquet as pq
 
-        file = self._context.folder.open(self._name)
-        return pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
+        with self._context.folder.open(self._name) as file:
+            yield pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
 
 
 def _find_schema(reader: pq.ParquetFile) -> pa.Schema:

@@ -45,6 +45,8 @@ class WholeTableRoute(TableRoute):
             return True
         if self._result is None and record.content != self._supply.token_of_all(batches).digest:
             return True
+        if not record.rows and not self.lets_go:
+            return False
         tokens = self._list_tokens(batches, record.content)
         return set(self.destination.lookup(tokens)) != {TokenState.SAME}
 
@@ -57,8 +59,10 @@ class WholeTableRoute(TableRoute):
         token, *others = self._list_tokens(batches, staged.token.digest)
         staged = replace(staged, token=token, more_tokens=tuple(others))
         self._begin(staged.schema)
-        self._refuse_earlier(staged)
-        self._publish(staged)
+        # Where rows are added, none leave no token: later there may be some.
+        if staged.rows or self.lets_go:
+            self._refuse_earlier(staged)
+            self._publish(staged)
         self._book.save(batches=batches, rows=staged.rows, content=token.digest)
 
     def can_start_anew(self) -> bool:
@@ -66,8 +70,12 @@ class WholeTableRoute(TableRoute):
         return self.lets_go or record is None or not record.keeps_rows
 
     def _refuse_earlier(self, staged: Staged) -> None:
-        """Rows can't be added to those that were made of other tables."""
-        if not self.lets_go and TokenState.OTHER in self.destination.lookup(staged.tokens):
+        """Rows can't be added to those that were made of other tables, nor to themselves."""
+        if self.lets_go:
+            return
+        held, record = self.destination.lookup(staged.tokens), self._book.find()
+        given = record.content if record is not None and record.keeps_rows else ""
+        if TokenState.OTHER in held or given not in ("", staged.token.digest):
             raise RefusedError(
                 f"{self.shown} holds rows that this job made before, of other tables or by other "
                 "code, and rows of now would stand beside them.",
@@ -75,6 +83,9 @@ class WholeTableRoute(TableRoute):
                 next='Have them replaced: mode="replace", with where= for a table that other runs '
                 "share, or key=. Or write to another table.",
             )
+        lacking = held.count(TokenState.ABSENT)
+        if lacking and (given or lacking < len(held)):
+            raise self._tell_loss("all rows at once, and has not all of their tokens any more")
 
     @property
     def lets_go(self) -> bool:

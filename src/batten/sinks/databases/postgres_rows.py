@@ -72,33 +72,35 @@ class PostgresTransaction:
     def _watched(self) -> Watchdog:
         return Watchdog(self._connection.fileno(), self._timeout_seconds)
 
-    def find(self, token: Token) -> EarlierPublication | None:
+    def find(self, tokens: Sequence[Token]) -> list[EarlierPublication | None]:
         from psycopg import sql
 
+        batches = [token.batch for token in tokens]
         with self._watched():
             found = self._connection.execute(
                 sql.SQL(
-                    "SELECT digest, outcomes FROM {} "
-                    "WHERE dataset = %s AND target = %s AND batch = %s"
+                    "SELECT batch, digest, outcomes FROM {} "
+                    "WHERE dataset = %s AND target = %s AND batch = ANY(%s)"
                 ).format(self._tokens),
-                (token.dataset, self._name, token.batch),
-            ).fetchone()
-        return EarlierPublication(digest=found[0], outcomes=found[1]) if found is not None else None
+                (tokens[0].dataset, self._name, batches),
+            ).fetchall()
+        held = {
+            batch: EarlierPublication(digest=digest, outcomes=outcomes)
+            for batch, digest, outcomes in found
+        }
+        return [held.get(batch) for batch in batches]
 
-    def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
+    def claim(self, token: Token, outcomes: str, had: EarlierPublication | None) -> bool:
         from psycopg import sql
 
-        for token in staged.tokens:
-            values: tuple[object, ...] = (token.digest, staged.outcomes)
-            values += (token.dataset, self._name, token.batch)
-            query = _PUT_TOKEN
-            if had is not None:
-                query, values = _RENEW_TOKEN, (*values, had.digest)
-            with self._watched():
-                made = self._connection.execute(sql.SQL(query).format(self._tokens), values)
-            if not made.rowcount:
-                return False
-        return True
+        values: tuple[object, ...] = (token.digest, outcomes)
+        values += (token.dataset, self._name, token.batch)
+        query = _PUT_TOKEN
+        if had is not None:
+            query, values = _RENEW_TOKEN, (*values, had.digest)
+        with self._watched():
+            made = self._connection.execute(sql.SQL(query).format(self._tokens), values)
+        return bool(made.rowcount)
 
     def hold(self) -> None:
         with self._watched():

@@ -258,21 +258,19 @@ class _SqliteTransaction:
         self._sink = sink
         self._target = target
 
-    def find(self, token: Token) -> EarlierPublication | None:
-        found = self._connection.execute(
-            f"SELECT digest, outcomes FROM {TOKENS} WHERE dataset = ? AND target = ? AND batch = ?",
-            (token.dataset, self._target, token.batch),
-        ).fetchone()
-        return EarlierPublication(digest=found[0], outcomes=found[1]) if found is not None else None
+    def find(self, tokens: Sequence[Token]) -> list[EarlierPublication | None]:
+        query = (
+            f"SELECT digest, outcomes FROM {TOKENS} WHERE dataset = ? AND target = ? AND batch = ?"
+        )
+        asked = [(token.dataset, self._target, token.batch) for token in tokens]
+        found = [self._connection.execute(query, each).fetchone() for each in asked]
+        return [each and EarlierPublication(digest=each[0], outcomes=each[1]) for each in found]
 
-    def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
-        self._connection.executemany(
+    def claim(self, token: Token, outcomes: str, had: EarlierPublication | None) -> bool:
+        self._connection.execute(
             f"INSERT OR REPLACE INTO {TOKENS} (dataset, target, batch, digest, outcomes) "
             "VALUES (?, ?, ?, ?, ?)",
-            [
-                (token.dataset, self._target, token.batch, token.digest, staged.outcomes)
-                for token in staged.tokens
-            ],
+            (token.dataset, self._target, token.batch, token.digest, outcomes),
         )
         return True
 

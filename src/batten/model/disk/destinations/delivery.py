@@ -109,9 +109,15 @@ class Delivery:
 
     @property
     def is_whole_table(self) -> bool:
-        """Whether it is a table that took all rows at once. If it is gone with its tokens, the next
-        run makes it again."""
-        return bool(self.content) and not self.is_file and self.kind not in (FILES, HIVE)
+        """Whether it is a table that took all rows at once, in the place of others. What of it is
+        gone with its tokens, the next run makes again."""
+        is_table = not self.is_file and self.kind not in (FILES, HIVE)
+        return bool(self.content) and is_table and self.lets_go
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether tokens tell of it: there are none of no rows that were added at once."""
+        return bool(self.rows or self.lets_go or not self.content)
 
     @property
     def where(self) -> Target:

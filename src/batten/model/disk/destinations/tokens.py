@@ -41,6 +41,12 @@ class TokenState(Enum):
     OTHER = "other content under its name"
 
 
+def combine_states(states: Iterable[TokenState]) -> TokenState:
+    """What a destination has of what several tokens stand for together: it is there if all are."""
+    found = set(states)
+    return found.pop() if len(found) == 1 else TokenState.OTHER
+
+
 class PublishEnd(Enum):
     """How an attempt to publish ended."""
 

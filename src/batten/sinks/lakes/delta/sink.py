@@ -17,7 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from batten.errors import InconsistentError, RefusedError
-from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
+from batten.model.disk.destinations.tokens import (
+    PublishEnd,
+    Token,
+    TokenState,
+    combine_states,
+)
 from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.value_class import value_class
 from batten.optional import ensure_optional
@@ -156,7 +161,7 @@ class DeltaDestination:
                 safe="Every batch is kept in the ledger.",
                 next="Run the same command again, which says what is lacking.",
             )
-        held = self._look_at(staged.token)
+        held = combine_states(map(self._look_at, staged.tokens))
         if held is TokenState.SAME:
             return PublishEnd.LOST_RACE
         self._refuse_others(staged.token, held)

@@ -18,7 +18,12 @@ from urllib.parse import urlsplit
 from batten.errors import BattenError, InconsistentError, RefusedError, usage_error
 from batten.fingerprint.secret import Secret
 from batten.model.disk.destinations.targets import show_base, show_table
-from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
+from batten.model.disk.destinations.tokens import (
+    PublishEnd,
+    Token,
+    TokenState,
+    combine_states,
+)
 from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.telling.hiding import is_secret
 from batten.model.telling.type_names import show_type
@@ -166,7 +171,7 @@ class IcebergDestination:
         sink = self._sink
         with self._translated("Publishing to"):
             table = self._load()
-            held = look_at(table.properties, staged.token)
+            held = combine_states(look_at(table.properties, each) for each in staged.tokens)
             if held is TokenState.SAME:
                 return PublishEnd.LOST_RACE
             is_emptied = sink.replaces and not sink.where
