@@ -207,7 +207,10 @@ BAD = {
     "a text in a stream": ('return iter(["a"])', "a str where bytes should be"),
     "another folder": ("return path", "in no folder that it was given"),
     "a path that is not there": ('return folder / "nothing"', "no file is there"),
-    "a link": ('(folder / "l").symlink_to(path.resolve()); return folder / "l"', "a link is there"),
+    "a link": (
+        '(folder / "l").symlink_to(path.resolve()); return folder / "l"',
+        "a symbolic link is there",
+    ),
     "a pipe": (
         'import os; os.mkfifo(folder / "p"); return folder / "p"',
         "a pipe, a socket or a device is there",
