@@ -325,7 +325,7 @@ def test_no_items_is_complete_and_says_so(job: Folder) -> None:
     job.write("pipeline = batten.from_items([]).map(lambda x: {'a': x}).write_parquet('out')")
     ended = job.run()
     assert ended.code == 0
-    assert "the source has no items: is its path or pattern right?" in ended.err
+    assert "the source has no items: is it the right one?" in ended.err
     assert (job.path / "out.batten" / "COMPLETE").exists()
     assert job.batten("verify", "out").code == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,37 @@ def test_an_address_with_a_secret_is_refused_and_not_shown(written: str) -> None
         find_store(written, Path())
     error = caught.value
     assert "SECRET" not in f"{error.what} {error.safe} {error.next}"
+
+
+def row(number: int) -> dict[str, int]:
+    return {"number": number}
+
+
+PIPELINE = batten.from_range(1).map(row)
+TAKE_PATHS: dict[str, Callable[[Any], object]] = {
+    "write_parquet": lambda given: PIPELINE.write_parquet(given),
+    "write_csv": lambda given: PIPELINE.write_csv(given),
+    "write_files": lambda given: PIPELINE.write_files(given),
+    "write_sqlite": lambda given: PIPELINE.write_sqlite(given, "rows"),
+    "ledger": lambda given: PIPELINE.write_sqlite("base.db", "rows", ledger=given),
+    "write_delta": lambda given: PIPELINE.write_delta(given),
+    "finalize": lambda given: PIPELINE.write_parquet("rows").finalize(row, into=given),
+    "metrics": lambda given: PIPELINE.write_parquet("rows").run(metrics=given),
+    "from_files": lambda given: batten.from_files(given),
+    "from_csv": lambda given: batten.from_csv(given, key="number"),
+    "from_tables": lambda given: batten.from_tables(rows=given),
+    "from_dataset": lambda given: batten.from_dataset(given),
+    "diagnose": lambda given: batten.diagnose(given),
+    "open": lambda given: batten.open(given),
+    "transaction": lambda given: batten.transaction(given).__enter__(),
+    "land": lambda given: batten.land([], into=given),
+}
+
+
+@pytest.mark.parametrize("take", TAKE_PATHS.values(), ids=TAKE_PATHS)
+@pytest.mark.parametrize(
+    "given", [5, 1.5, object(), ["rows"]], ids=["number", "real", "object", "list"]
+)
+def test_what_is_no_path_is_told(take: Callable[[Any], object], given: object) -> None:
+    with pytest.raises(UsageError, match="path"):
+        take(given)

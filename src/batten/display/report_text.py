@@ -45,7 +45,7 @@ def list_lines(report: Report, *, retrying: str = "--retry-quarantined") -> list
     lines.extend(_describe_delivered(each) for each in report.destinations)
     lines.extend(_describe_finalized(each) for each in report.finalized)
     if accounts.source == 0 and report.status != RunStatus.LIMITED:
-        lines.append("  the source has no items: is its path or pattern right?")
+        lines.append("  the source has no items: is it the right one?")
     if accounts.quarantined and report.status == RunStatus.NOTHING_TO_DO:
         lines.append(
             f"  to try {count_of(accounts.quarantined, 'quarantined item')} again, by a mended "

@@ -14,7 +14,7 @@ from batten.jobs.loading.job_folder import show_path
 from batten.model.annotations import signature_of
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.value_class import value_class
-from batten.storage.addresses import local_path
+from batten.storage.addresses import as_written, local_path
 from batten.storage.plugin import StoreAddress, find_store
 
 Form = Literal["arrow", "polars", "duckdb"]
@@ -70,7 +70,7 @@ def make_finalizer(
             f".finalize() takes a plain function, not {function!r}.",
             "Give the function itself: .finalize(deduplicate, into=…).",
         )
-    written = os.fsdecode(into)
+    written = as_written(into)
     store = find_store(written, folder) if "://" in written else None
     output = Path("/", store.name) if store is not None else folder / local_path(into)
     made = Finalizer(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from batten.errors import usage_error
 from batten.jobs.definition import Definition
-from batten.storage.addresses import local_path, refuse_address
+from batten.storage.addresses import as_written, local_path, refuse_address
 
 if TYPE_CHECKING:
     from batten.sinks.base import Sink
@@ -43,7 +43,7 @@ class Outputs(Definition):
             UsageError: The path can't be used, or a folder stands after another sink. Nothing was
                 read or written.
         """
-        written = os.fsdecode(path)
+        written = as_written(path)
         store = None
         if "://" in written:
             from batten.storage.plugin import find_store
@@ -140,7 +140,7 @@ class Outputs(Definition):
             dataset=dataset,
             is_many=any(step.kind in ("flat_map", "map_batches") for step in self.steps),
         )
-        written = os.fspath(ledger if ledger is not None else root)
+        written = as_written(ledger if ledger is not None else root)
         made = self._with_sink(sink, written)
         return replace(made, settings=replace(self.settings, batch_size=said or 1))
 
@@ -219,7 +219,7 @@ class Outputs(Definition):
                 f".write_to({name!r}) does not say which output names the job's control folder.",
                 'Name one: ledger="features".',
             )
-        return self._with_sink(sink, os.fspath(written))
+        return self._with_sink(sink, as_written(written))
 
     def _write_file(self, kind: str, written: str) -> Self:
         from batten.sinks.files.file import FileSink

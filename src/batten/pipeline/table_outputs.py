@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from batten.errors import usage_error
 from batten.pipeline.topic_outputs import TopicOutputs
-from batten.storage.addresses import local_path, refuse_other_database
+from batten.storage.addresses import as_written, local_path, refuse_other_database
 
 if TYPE_CHECKING:
     from batten.fingerprint.secret import Secret
@@ -68,7 +68,7 @@ class TableOutputs(TopicOutputs):
             dataset=dataset,
             timeout_seconds=timeout_seconds,
         )
-        return self._with_sink(sink, os.fspath(ledger if ledger is not None else path))
+        return self._with_sink(sink, as_written(ledger if ledger is not None else path))
 
     def write_postgres(
         self,
@@ -123,7 +123,7 @@ class TableOutputs(TopicOutputs):
             dataset=dataset,
             timeout_seconds=timeout_seconds,
         )
-        return self._with_sink(sink, os.fspath(ledger if ledger is not None else table))
+        return self._with_sink(sink, as_written(ledger if ledger is not None else table))
 
     def write_delta(
         self,
@@ -165,7 +165,7 @@ class TableOutputs(TopicOutputs):
         sink = DeltaSink(
             path=self.folder / local_path(path), **_read_load(key, mode, where), dataset=dataset
         )
-        return self._with_sink(sink, os.fspath(ledger if ledger is not None else path))
+        return self._with_sink(sink, as_written(ledger if ledger is not None else path))
 
     def write_iceberg(
         self,
@@ -225,7 +225,7 @@ class TableOutputs(TopicOutputs):
             timeout_seconds=timeout_seconds,
             dataset=dataset,
         )
-        return self._with_sink(sink, os.fspath(ledger if ledger is not None else table))
+        return self._with_sink(sink, as_written(ledger if ledger is not None else table))
 
 
 def _read_load(

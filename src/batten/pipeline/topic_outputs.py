@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Self
 
 from batten.pipeline.outputs import Outputs
+from batten.storage.addresses import as_written
 
 if TYPE_CHECKING:
     from batten.fingerprint.secret import Secret
@@ -73,4 +74,4 @@ class TopicOutputs(Outputs):
             dataset=dataset,
             timeout_seconds=timeout_seconds,
         )
-        return self._with_sink(sink, os.fspath(ledger if ledger is not None else topic))
+        return self._with_sink(sink, as_written(ledger if ledger is not None else str(topic)))

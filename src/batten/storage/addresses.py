@@ -41,9 +41,17 @@ def has_more_than_a_place(rest: str) -> bool:
     return any(mark in rest for mark in "?#") or "@" in rest.partition("/")[0]
 
 
+def as_written(path: object) -> str:
+    """A path or an address, as it was written. Raises `UsageError` for what is neither."""
+    if isinstance(path, str | bytes | os.PathLike):
+        return os.fsdecode(path)
+    raise usage_error(f"{path!r} is no path.", 'Give a text or a pathlib.Path: "features/".')
+
+
 def local_path(path: str | os.PathLike[str]) -> str:
-    """The path as it was written. Raises `UsageError` for an address with a scheme."""
-    written = os.fsdecode(path)
+    """The path as it was written. Raises `UsageError` for an address with a scheme, and for what is
+    no path."""
+    written = as_written(path)
     refuse_address(written)
     return written
 

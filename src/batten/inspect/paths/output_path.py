@@ -14,7 +14,7 @@ from batten.model.disk.trees.tree_names import TREE_FOLDER
 from batten.model.rules.findings import Finding
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
-from batten.storage.addresses import local_path
+from batten.storage.addresses import as_written, local_path
 from batten.storage.base import Store
 from batten.storage.local.folder import LocalStorage
 
@@ -69,7 +69,7 @@ def has_tree(place: Place) -> bool:
 
 def locate_output(path: str | os.PathLike[str]) -> Place:
     """The output that `path` names; `path` may also be its control folder."""
-    if (found := _locate_in_store(os.fsdecode(path))) is not None:
+    if (found := _locate_in_store(as_written(path))) is not None:
         return found
     given = local_path(path)
     if not given or "\0" in given:
