@@ -13,6 +13,7 @@ import pytest
 
 from batten.crashlab.servers.object_relay import ObjectRelay
 from batten.crashlab.servers.object_server import ObjectStoreServer
+from batten.errors import StorageError
 from batten.sources.files.object_files import ObjectFileSource
 from batten.storage.listing import list_names_after
 from batten.storage.objects import store as bucket_store
@@ -157,7 +158,14 @@ def odd_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             if "delimiter=" in self.path:
                 told = "".join(map(_ENTRY.format, ["x/out/a", "x/out/d"]))
                 told += "<CommonPrefixes><Prefix>x/out/b/</Prefix></CommonPrefixes>"
-            body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{told}</ListBucketResult>"
+            end = "<IsTruncated>false</IsTruncated>"
+            if "later" in self.path and "continuation-token" not in self.path:
+                told = "".join(map(_ENTRY.format, ["x/later/a", "x/later/b"]))
+                end = "<IsTruncated>true</IsTruncated>"
+                end += "<NextContinuationToken>1</NextContinuationToken>"
+            elif "later" in self.path:
+                told = _ENTRY.format("x/later/c//d")
+            body = f"<ListBucketResult>{end}{told}</ListBucketResult>"
             self.send_response_only(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -183,6 +191,17 @@ def test_of_a_store_that_begins_nowhere_names_are_left_out(
 ) -> None:
     found = list_names_after(BucketStore(store_of_placeholders), "x", "a")
     assert set(found) == {"b", "c", "d"}
+
+
+@pytest.mark.parametrize("told_max", [0, 1, 2])
+def test_nothing_is_told_twice_where_too_much_was_told(
+    odd_store: str, monkeypatch: pytest.MonkeyPatch, told_max: int
+) -> None:
+    monkeypatch.setattr(bucket_store, "_TOLD_MAX", told_max)
+    found: list[str] = []
+    with pytest.raises(StorageError, match="a//b"):
+        found.extend(entry.name for entry in BucketStore(odd_store).list("later"))
+    assert len(found) == len(set(found))
 
 
 def test_a_name_with_an_empty_piece_below_hides_nothing(odd_store: str) -> None:

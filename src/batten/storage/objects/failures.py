@@ -52,6 +52,18 @@ def other_version(action: str, address: str) -> OtherVersionError:
     )
 
 
+def odd_name_below(address: str) -> StorageError:
+    """The client goes no further than to such a name, and what it told before is not known."""
+    return StorageError(
+        f"Listing {address!r} failed: an object below it has an empty piece in its name, as in "
+        "a//b, and there are too many objects to list them otherwise.",
+        safe=_SAFE_READING,
+        next="Delete or rename that object by that store's own tools, then run the same command "
+        "again.",
+        errno=errno.EIO,
+    )
+
+
 def writing_failure(error: Exception, action: str, address: str) -> StorageError:
     return _describe(error, action, address, _SAFE_WRITING)
 

@@ -29,6 +29,7 @@ from batten.storage.objects.connecting import connect
 from batten.storage.objects.failures import (
     has_no_answer,
     is_absent,
+    odd_name_below,
     other_version,
     reading_failure,
     writing_failure,
@@ -169,8 +170,7 @@ class BucketStore:
         try:
             for entry in self._list_below(folder):
                 piece, slash, _ = entry.name[start:].partition("/")
-                # The client tells "sub/", which some programs keep in the place of a folder, as
-                # "sub". Nothing but its size tells the two apart here.
+                # The client tells a folder's placeholder "sub/" as "sub": only the size differs.
                 is_file = not slash and entry.size > 0
                 if not is_file and len(told) < _TOLD_MAX:
                     raise _NotFlatError
@@ -181,10 +181,11 @@ class BucketStore:
                 elif (name := entry.name[:start] + piece) not in folders:
                     folders.add(name)
                     yield Entry(name, 0, 0.0, "folder")
-        except _NotFlatError:
+        except _NotFlatError as error:
+            if len(told) >= _TOLD_MAX:  # What else was told would be told twice.
+                raise odd_name_below(self._at(folder)) from error
             for each in self._list_at_once(folder):
-                # An object and a folder may have the same name.
-                if each.name not in (folders if each.is_folder else told):
+                if each.name not in (folders if each.is_folder else told):  # Both may have it.
                     yield each
 
     def _is_empty_object(self, name: str) -> bool:
