@@ -193,6 +193,13 @@ def test_odd_content_is_damage_or_within_bounds(record: Any) -> None:
         (Holder, {"pid": -1}),
         (Journal, {"token": "\udce9"}),
         (Delivery, {"dataset": "\ud800"}),
+        (Delivery, {"target": "a\ud800"}),
+        (Config, {"target": "\udfff"}),
+        (Replacing, {"run": "\ud800"}),
+        (Unsynced, {"names": ["out/\udc7f"]}),
+        (Journal, {"change": "\udd00"}),
+        (Journal, {"protected": ["a/\ud800"]}),
+        (Listing, {"names": ["\ud800"], "sizes": [1], "digests": [DIGEST]}),
         (Replacing, {"entries": ["lock"]}),
         (Replacing, {"entries": ["../.."]}),
         (Replacing, {"run": "../x"}),
@@ -230,6 +237,7 @@ def test_what_no_batten_wrote_is_refused(kind: type[Any], changes: dict[str, Any
         {"path": "a/"},
         {"path": "a\0"},
         {"path": ".."},
+        {"path": "\ud800"},
     ],
 )
 def test_an_operation_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> None:
@@ -238,7 +246,9 @@ def test_an_operation_that_makes_no_sense_is_refused(changes: dict[str, Any]) ->
         decode_record(Journal, altered(of_kind(Journal), operations=[{**plain, **changes}]))
 
 
-@pytest.mark.parametrize("path", ["a", "a/b", "...", "a/..b", ".a", "caf\udce9", "a\nb", "-"])
+@pytest.mark.parametrize(
+    "path", ["a", "a/b", "...", "a/..b", ".a", "caf\udce9", "a\nb", "-", "\udc80\udcff"]
+)
 def test_paths_within_are_taken(path: str) -> None:
     plain = {"action": "put", "path": path, "staged": 0, "before": "", "after": "file 1 2"}
     data = altered(of_kind(Journal), operations=[plain])

@@ -14,6 +14,7 @@ cache/batten-cache-1/swept                             its time is that of the l
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from batten.model.patterns import pattern
@@ -24,12 +25,12 @@ CACHE_FORMAT = 1
 CACHE_PREFIX = "batten-cache-"
 """How the folders begin in which a cache keeps all that it has, one of each format."""
 
-_GENERATION = pattern(rf"{CACHE_PREFIX}(\d{{1,9}})")
+_GENERATION = pattern(rf"{CACHE_PREFIX}([1-9]\d{{0,8}})", re.ASCII)
 _KEY = pattern(r"[0-9a-f]{64}")
 _SHARD = pattern(r"[0-9a-f]{2}")
 _REST = pattern(r"[0-9a-f]{62}")
-_OWNED = pattern(r"([0-9a-f]{64})\.[^/]+-\d+-[0-9a-f]+")
-_COUNTS = pattern(r"(?:counts|total)\.[^/]+-\d+-[0-9a-f]+")
+_OWNED = pattern(r"([0-9a-f]{64})\.[^/]+-\d+-[0-9a-f]+", re.ASCII)
+_COUNTS = pattern(r"(?:counts|total)\.[^/]+-\d+-[0-9a-f]+", re.ASCII)
 _BOOT = pattern(r"[0-9a-f-]{36}")
 
 MANIFEST = "manifest"

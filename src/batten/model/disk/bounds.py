@@ -109,16 +109,22 @@ Prose = Annotated[str, Text(MEBIBYTE)]
 """What is shown, and decides nothing."""
 TokenText = Annotated[str, Text(MEBIBYTE, r"[^\ud800-\udfff]*")]
 """What a digest is taken of: valid Unicode, which a name of a file need not be."""
-TargetText = Annotated[str, Text(MEBIBYTE, r"[^\0]*")]
+IN_PATHS = r"[^\0\ud800-\udc7f\udd00-\udfff]"
+"""A character that a path of this machine can have. A byte that is no UTF-8 is told by one of the
+other surrogates; these stand for nothing."""
+PathText = Annotated[str, Text(1 << 16, f"{IN_PATHS}*")]
+TargetText = Annotated[str, Text(MEBIBYTE, f"{IN_PATHS}*")]
 """A path, an address, or what else a destination calls its place."""
 Hexadecimal = Annotated[str, Text(64, "[0-9a-f]{64}")]
 MaybeHexadecimal = Annotated[str, Text(64, "([0-9a-f]{64})?")]
 Digests = Annotated[str, Text(MEBIBYTE, "([0-9a-f]{64}(,[0-9a-f]{64})*)?")]
 KeysDescription = Annotated[str, Text(80, r"(sha256:[0-9a-f]{64}|ordinals:\d{1,16}-\d{1,16})?")]
 Outcomes = Annotated[str, Text(16 * MEBIBYTE, r"(\d{1,16}[cfqra])*")]
-PathWithin = Annotated[str, Text(1 << 16, r"(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|\Z))[^\0]+(?<!/)")]
+PathWithin = Annotated[
+    str, Text(1 << 16, rf"(?!/)(?!.*//)(?!(.*/)?\.{{1,2}}(/|\Z)){IN_PATHS}+(?<!/)")
+]
 """A relative name that leads nowhere else: no empty piece, no `.`, no `..`."""
-Piece = Annotated[str, Text(255, r"(?!\.{1,2}\Z)[^/\0]+")]
+Piece = Annotated[str, Text(255, rf"(?!\.{{1,2}}\Z)((?!/){IN_PATHS})+")]
 """One piece of a name."""
 GenerationName = Annotated[str, Text(64, r"[0-9A-Za-z-]*")]
 

@@ -52,7 +52,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
-from batten.model.disk.staged_names import DIGEST_CHARACTERS, StagedChunk
+from batten.model.disk.staged_names import DIGEST_CHARACTERS, NUMBER, StagedChunk
 from batten.model.patterns import pattern
 
 CONTROL_SUFFIX = ".batten"
@@ -63,13 +63,12 @@ FIRST_GENERATION = "first"
 
 _VERSIONS_AT_A_TIME = 4096
 
-_NUMBER = r"(\d{6}|[1-9]\d{6,17})"
-PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
-NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow|digests|versions|values)", re.ASCII)
-_DESCRIBED = pattern(rf"{_NUMBER}-[0-9a-f]{{32}}\.(jsonl?|parquet|arrow)", re.ASCII)
+PART = pattern(rf"part-{NUMBER}\.parquet", re.ASCII)
+NUMBERED = pattern(rf"{NUMBER}\.(json|parquet|arrow|digests|versions|values)", re.ASCII)
+_DESCRIBED = pattern(rf"{NUMBER}-[0-9a-f]{{32}}\.(jsonl?|parquet|arrow)", re.ASCII)
 DELIVERY = pattern(r"[a-z]+-[0-9a-f]{12}\.json", re.ASCII)
 _SUBMISSION = pattern(r"([0-9a-f]{24})\.json", re.ASCII)
-_MADE = pattern(r"(\d{6,})-([0-9a-f]{32})", re.ASCII)
+_MADE = pattern(rf"{NUMBER}-([0-9a-f]{{32}})", re.ASCII)
 
 _IN_FLIGHT = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+\.inflight", re.ASCII)
 _USAGE = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+(\.\d+-\d{9,})?\.usage", re.ASCII)

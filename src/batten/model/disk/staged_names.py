@@ -14,8 +14,12 @@ DIGEST_CHARACTERS = 32
 SOME_ITEMS_MAX = 256
 """A chunk that lacks items spans at most so many, since its name has a bit for each."""
 
-CHUNK = pattern(r"(\d{6,})-(\d{6,})-(\d{6,})-(?:([0-9a-f]{1,64})-)?([0-9a-f]{32})\.arrow")
-SEALED = pattern(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
+NUMBER = r"(\d{6}|[1-9]\d{6,17})"
+"""A number in a name: as batten writes it, and no other text for the same one."""
+CHUNK = pattern(
+    rf"{NUMBER}-{NUMBER}-{NUMBER}-(?:([0-9a-f]{{1,64}})-)?([0-9a-f]{{32}})\.arrow", re.ASCII
+)
+SEALED = pattern(rf"{NUMBER}-(sealed|quarantine)-([0-9a-f]{{32}})\.parquet", re.ASCII)
 _IN_STAGING = pattern(r"((?:.*/)?[^/]+\.batten)/(?:staged|staging)(?:/.*)?", re.DOTALL)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated
 
-from batten.model.disk.bounds import Many, MaybeHexadecimal, Name, Prose, Text
+from batten.model.disk.bounds import IN_PATHS, Many, MaybeHexadecimal, Name, Prose, Text
 from batten.model.patterns import pattern
 from batten.model.telling.commands import as_path, in_folder, join_words
 from batten.model.telling.hiding import PLACEHOLDER
@@ -26,7 +26,7 @@ JOB_BYTES_MAX = 1 << 24
 """Who called: `batten run`, a script of Python, a module (`python -m`), or a notebook, a shell or a
 program that can't be started by a command that is known."""
 
-_MaybePath = Annotated[str, Text(1 << 16, r"(/[^\0]*)?")]
+_MaybePath = Annotated[str, Text(1 << 16, f"(/{IN_PATHS}*)?")]
 OPTIONS: Mapping[str, re.Pattern[str]] = {
     "jobs": pattern(r"[0-9]{1,6}"),
     "memory-max": pattern(r"[0-9]{1,20}(\.[0-9]{1,9})?\s?[kmgt]?b?", re.IGNORECASE),
