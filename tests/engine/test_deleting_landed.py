@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.engine.test_landing import FAILURES, KILLS, landing_disturbed
 from tests.tracing import needs_tracing
 
 import batten
+from batten.cli.main import main
 from batten.crashlab.sweeping import MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.system_calls import CallKind
@@ -22,6 +24,7 @@ from batten.inspect.clean import Cleaning, clean_landed
 from batten.inspect.paths.output_path import locate_output
 from batten.inspect.verifying.verify import verify
 from batten.pipeline.pipeline import Pipeline
+from batten.sources.landed_uses import find_uses_folder
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""
@@ -139,6 +142,92 @@ def test_what_an_output_needs_is_kept(
     assert files(tmp_path) == left
     assert told in "".join(done.why_kept)
     assert bool(told) == bool(done.why_kept)
+
+
+def of_other_items(folder: Path) -> Pipeline:
+    items = [{"id": f"{number}"} for number in range(12)]
+    made = batten.from_items(items, key="id").map(lambda item: {"n": 1}, version="1")
+    return made.write_parquet(folder / "out")
+
+
+def of_other_landing(folder: Path) -> Pipeline:
+    (folder / "elsewhere").mkdir(exist_ok=True)
+    land(folder / "elsewhere", 12)
+    made = batten.from_landed(folder / "elsewhere/landed").map(keep, version="1")
+    return made.write_parquet(folder / "out")
+
+
+def of_later_items(folder: Path) -> Pipeline:
+    """By the same code, of what came under the same names."""
+    for name in ("landed", "landed.batten"):
+        (folder / name).rename(folder / f"{name}-away")
+    land(folder, 12)
+    return job(folder)
+
+
+@pytest.mark.parametrize("make", [of_other_items, of_other_landing, of_later_items])
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_what_is_made_of_something_else_counts_for_nothing(
+    tmp_path: Path, make: Callable[[Path], Pipeline], is_removed: bool
+) -> None:
+    land(tmp_path, 12)
+    run(job(tmp_path), limit=3)
+    other = make(tmp_path)
+    if is_removed:
+        for name in ("out", "out.batten"):
+            shutil.rmtree(tmp_path / name)
+    assert run(other, fresh=not is_removed).accounts.committed == 12
+    if make is of_later_items:
+        shutil.rmtree(tmp_path / "landed")
+        shutil.rmtree(tmp_path / "landed.batten")
+        for name in ("landed", "landed.batten"):
+            (tmp_path / f"{name}-away").rename(tmp_path / name)
+    for is_dry_run in (True, False):
+        done = clean(tmp_path, is_dry_run=is_dry_run)
+        assert (done.removed, files(tmp_path)) == ((), [0, 4, 8])
+        (why,) = done.why_kept
+        assert "its note here is not of the dataset that is there. Run its job again" in why
+    (note,) = find_uses_folder(tmp_path / "landed").iterdir()
+    assert f"delete {note}" in done.why_kept[0]
+
+
+def test_a_note_of_an_earlier_batten_is_made_anew_by_the_next_run(tmp_path: Path) -> None:
+    land(tmp_path, 12)
+    run(job(tmp_path))
+    (note,) = find_uses_folder(tmp_path / "landed").iterdir()
+    note.write_text('{"output": "out", "prefix": ""}')
+    assert clean(tmp_path).removed == ()
+    run(job(tmp_path))
+    assert list(find_uses_folder(tmp_path / "landed").iterdir()) == [note]
+    assert len(clean(tmp_path).removed) == 2
+
+
+def test_a_change_that_was_accepted_notes_itself_again(tmp_path: Path) -> None:
+    land(tmp_path, 12)
+    run(job(tmp_path))
+    changed = batten.from_landed(tmp_path / "landed").map(lambda n: {"n": n}, version="2")
+    changed = changed.options(batch_size=3).write_parquet(tmp_path / "out")
+    run(changed, accept_change=True)
+    assert len(clean(tmp_path).removed) == 2
+
+
+def test_rows_of_a_hand_made_job_are_planned_of_no_landing_that_lacks_items(tmp_path: Path) -> None:
+    land(tmp_path, 12)
+    run(job(tmp_path))
+    assert len(clean(tmp_path).removed) == 2
+    (tmp_path / "rows.jsonl").write_text('{"offset": "0", "n": 0}\n{"offset": "9", "n": 9}\n')
+    (tmp_path / "job.py").write_text(
+        "import batten\n"
+        "from typing import TypedDict\n"
+        "class Row(TypedDict):\n"
+        "    n: int\n"
+        "def keep(item) -> Row:\n"
+        "    return {'n': item}\n"
+        "pipeline = batten.from_landed('landed').map(keep).write_parquet('other')\n"
+    )
+    rows, other, made = (str(tmp_path / name) for name in ("rows.jsonl", "other", "job.py"))
+    assert main(["adopt", rows, "--key", "offset", "--into", other, "--job", made]) == 5
+    assert len(list(find_uses_folder(tmp_path / "landed").iterdir())) == 1
 
 
 def test_what_nobody_has_read_is_kept(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -13,9 +14,10 @@ import pytest
 import batten
 from batten.cli.main import main
 from batten.errors import BattenError, CorruptError
-from batten.model.disk.landed import REACHED
+from batten.model.disk.landed import REACHED, LandedUse, encode_end
+from batten.model.disk.records import Config, decode_record, name_dataset
 from batten.pipeline.topics.landing import TopicPlace, find_reached
-from batten.sources.landed_uses import find_uses_folder, list_uses
+from batten.sources.landed_uses import find_uses_folder, list_uses, note_use
 
 
 def huge_file(path: Path) -> None:
@@ -89,6 +91,97 @@ def test_how_far_a_topic_was_read(tmp_path: Path, kind: str) -> None:
         find_reached(place)
 
 
+ODD_USES: dict[str, object] = {
+    "no output": {"prefix": ""},
+    "a number": {"output": 5, "prefix": ""},
+    "a zero byte": {"output": "a\0b", "prefix": ""},
+    "half a character": {"output": "\ud800", "prefix": ""},
+    "half a character before": {"output": "out", "prefix": "\ud800"},
+    "another prefix": {"output": "out", "prefix": "../"},
+    "no name of a dataset": {"output": "out", "prefix": "", "dataset": ["a"]},
+    "too long": {"output": "x" * 100_000, "prefix": ""},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_USES)
+def test_a_note_that_names_no_use(tmp_path: Path, odd: str) -> None:
+    landed = tmp_path / "landed"
+    batten.land(lambda offset: range(offset, 8), into=landed, items_max=4, seconds_max=1e9)
+    job = batten.from_landed(landed).map(lambda n: {"n": n}, version="1")
+    job.write_parquet(tmp_path / "out").run(executor="serial")
+    (note,) = find_uses_folder(landed).iterdir()
+    note.write_text(json.dumps(ODD_USES[odd]))
+    assert main(["clean", "--landed", str(landed)]) == 4
+    with pytest.raises(CorruptError, match="Restore it from a copy; or delete it"):
+        job.write_parquet(tmp_path / "out").run(executor="serial")
+
+
+@pytest.mark.parametrize(
+    "output", ["x" * 300, "a.batten/fresh/" * 150 + "x", "a.batten/fresh/" * 2000 + "x", "", "://"]
+)
+def test_a_note_of_an_output_that_can_not_be(tmp_path: Path, output: str) -> None:
+    landed = tmp_path / "landed"
+    batten.land(lambda offset: range(offset, 8), into=landed, items_max=4, seconds_max=1e9)
+    note = find_uses_folder(landed) / f"{'0' * 32}.json"
+    note.parent.mkdir()
+    note.write_text(json.dumps({"output": output, "prefix": ""}))
+    assert main(["clean", "--landed", str(landed)]) == 0
+    assert len(list(landed.iterdir())) == 2
+
+
+@pytest.mark.parametrize("key", ["9" * 5000, "\u0663", "007", "-1", "1_0"])
+def test_keys_that_are_no_offsets(tmp_path: Path, key: str) -> None:
+    landed = tmp_path / "landed"
+    batten.land(lambda offset: range(offset, 12), into=landed, items_max=4, seconds_max=1e9)
+    out = tmp_path / "out"
+    batten.from_items([{"id": key}], key="id").write_parquet(out).run(executor="serial")
+    config = decode_record(Config, (tmp_path / "out.batten/dataset.json").read_bytes())
+    note_use(landed, LandedUse(output=str(out), prefix="", dataset=name_dataset(config)))
+    assert main(["clean", "--landed", str(landed)]) == 0
+    assert len(list(landed.iterdir())) == 3
+
+
+ODD_NUMBERS = ["1e999", "-5", "1" + "0" * 30, "true", '"5"', "0.5", "null", "[]", "NaN"]
+
+
+@pytest.mark.parametrize("number", ODD_NUMBERS)
+@pytest.mark.parametrize("field", ["offsets", "places"])
+def test_a_record_of_deleted_items_that_can_not_be(tmp_path: Path, field: str, number: str) -> None:
+    landed = tmp_path / "landed"
+    batten.land(lambda offset: range(offset, 8), into=landed, items_max=4, seconds_max=1e9)
+    lists = {"offsets": "0, 1, 2, 3", "places": "0, 9, 18, 27"}
+    lists[field] = lists[field].rpartition(" ")[0] + f" {number}"
+    line = f'{{"offsets": [{lists["offsets"]}], "places": [{lists["places"]}]}}\n'.encode()
+    first = min(landed.iterdir())
+    first.with_suffix(".deleted").write_bytes(line + encode_end([line]))
+    first.unlink()
+    assert main(["verify", str(landed)]) == 4
+    assert main(["clean", "--landed", str(landed)]) in (0, 4)
+    job = batten.from_landed(landed).map(lambda n: {"n": n}, version="1")
+    with pytest.raises(BattenError):
+        job.write_parquet(tmp_path / "out").run(executor="serial")
+
+
+@pytest.mark.parametrize("number", ODD_NUMBERS)
+def test_a_number_that_no_topic_has(tmp_path: Path, number: str) -> None:
+    place = TopicPlace(
+        topic="t", servers="none", into=tmp_path, group="", config={}, timeout_seconds=1
+    )
+    (tmp_path / REACHED).write_text(f'{{"id": "a", "offsets": {{"0": {number}}}}}')
+    with pytest.raises(CorruptError, match=f"{REACHED} can't be read"):
+        find_reached(place)
+
+
+@pytest.mark.parametrize("told", ['{"-4": 5}', '{"9999999999": 1}', '{"a": 1}', "[]", '"x"'])
+def test_a_partition_that_no_topic_has(tmp_path: Path, told: str) -> None:
+    place = TopicPlace(
+        topic="t", servers="none", into=tmp_path, group="", config={}, timeout_seconds=1
+    )
+    (tmp_path / REACHED).write_text(f'{{"id": "a", "offsets": {told}}}')
+    with pytest.raises(CorruptError, match=f"{REACHED} can't be read"):
+        find_reached(place)
+
+
 @pytest.mark.parametrize("kind", ["a pipe", "a link to a device", "a folder"])
 @pytest.mark.parametrize("name", ["files.json", "0"])
 def test_the_files_of_an_item_in_the_cache(tmp_path: Path, kind: str, name: str) -> None:
@@ -105,3 +198,34 @@ def test_the_files_of_an_item_in_the_cache(tmp_path: Path, kind: str, name: str)
     second = step.write_files(tmp_path / "second/{key}-{name}.bin")
     with pytest.raises(BattenError):
         second.run(executor="serial")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '{"a": "/etc/hostname"}',
+        '{"a": "../../outside"}',
+        '{"a": "0"}',
+        '{"a": -1}',
+        '{"a": 1}',
+        '{"a": true}',
+        '{"a": null}',
+        '{"a": 1e999}',
+        '{"a": 0.0}',
+        '{"a": [["files.json"]]}',
+        '{"a": ' * 900 + "0" + "}" * 900,
+    ],
+)
+def test_an_entry_of_the_cache_leads_nowhere_else(tmp_path: Path, shape: str) -> None:
+    """It may be another user's."""
+    cache = batten.Cache(tmp_path / "cache", disk_free_min=0)
+    step = batten.from_range(1).map(lambda n: {"a": b"%d" % n}, version="1", cache=cache)  # type: ignore[arg-type]
+    step.write_files(tmp_path / "first/{key}-{name}.bin").run(executor="serial")
+    (path,) = (tmp_path / "cache").rglob("files/files.json")
+    (path.parent.parent / "outside").write_text("not of the entry")
+    path.chmod(0o644)
+    path.write_text(shape)
+    second = step.write_files(tmp_path / "second/{key}-{name}.bin")
+    with pytest.raises(BattenError, match=r"files\.json.* can't be read"):
+        second.run(executor="serial")
+    assert not list((tmp_path / "second").glob("*.bin"))

@@ -130,11 +130,11 @@ def without_changes(source: Source) -> Source:
     return source if look is None else look()
 
 
-def with_reader(source: Source, output: str, *, is_begun: bool) -> Source:
-    """The source as it is read for that output: one that is to know what is made of it notes it.
-    `is_begun`: the output has a plan already."""
+def with_reader(source: Source, output: str, dataset: str, *, is_begun: bool) -> Source:
+    """The source as it is read for that output, where that `dataset` is made: one that is to know
+    what is made of it notes it. `is_begun`: the dataset has a plan already."""
     make: Callable[..., Source] | None = getattr(source, "with_reader", None)
-    return source if make is None else make(output, is_begun=is_begun)
+    return source if make is None else make(output, dataset, is_begun=is_begun)
 
 
 def with_until(source: Source, until: str) -> Source:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batten.model.disk.items.row_digests import DIGEST_BYTES
-from batten.sources.base import ItemsWanted, ScanBlock, Source
+from batten.sources.base import ItemsWanted, ScanBlock, Source, with_reader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,6 +70,12 @@ class FinishedItems:
 
     def count_items(self) -> None:
         return None
+
+    def with_reader(self, output: str, dataset: str, *, is_begun: bool) -> FinishedItems:
+        """The same of the source as it is read for that output."""
+        return FinishedItems(
+            with_reader(self._source, output, dataset, is_begun=is_begun), self._rows
+        )
 
     def scan(self) -> Iterator[ScanBlock]:
         for block in self._source.scan():

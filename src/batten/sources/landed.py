@@ -15,6 +15,7 @@ from batten.model.disk.landed import (
     LINE_BYTES_MAX,
     LandedCheck,
     LandedFile,
+    LandedUse,
     decode_deleted,
     decode_item,
     find_landed,
@@ -23,7 +24,7 @@ from batten.model.disk.landed import (
 )
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.identity.keys import SourceChanged
-from batten.sources.landed_uses import LandedUse, is_noted, note_use
+from batten.sources.landed_uses import is_noted, note_use
 from batten.sources.paths import require_folder, source_error, translated_errors
 from batten.storage.addresses import local_path
 from batten.storage.beneath import Beneath
@@ -43,13 +44,12 @@ class LandedSource:
         path: str | os.PathLike[str],
         *,
         folder: Path,
-        reader: str = "",
-        prefix: str = "",
+        use: LandedUse | None = None,
         is_begun: bool = False,
     ) -> None:
         self._written = local_path(path)
         self._path = Path(folder, self._written).absolute()
-        self._reader, self._prefix, self._is_begun = reader, prefix, is_begun
+        self._use, self._is_begun = use, is_begun
 
     @property
     def identity(self) -> dict[str, str]:
@@ -62,16 +62,17 @@ class LandedSource:
     def count_items(self) -> int | None:
         return None
 
-    def with_reader(self, output: str, *, is_begun: bool) -> LandedSource:
+    def with_reader(self, output: str, dataset: str, *, is_begun: bool) -> LandedSource:
         """The same, which notes before it is read that this output is made of it."""
         made = copy(self)
-        made._reader, made._is_begun = output, is_begun
+        made._use = LandedUse(output=output, prefix="", dataset=dataset)
+        made._is_begun = is_begun
         return made
 
     def scan(self) -> Iterator[ScanBlock]:
         require_folder(self._path)
-        if self._reader:
-            self._note()
+        if self._use is not None:
+            self._note(self._use)
         for file in list_landed(self._path):
             # Nothing of a file is planned before its digest was seen.
             try:
@@ -90,11 +91,10 @@ class LandedSource:
     def open(self) -> LandedReader:
         return LandedReader(self._path)
 
-    def _note(self) -> None:
+    def _note(self, use: LandedUse) -> None:
         """First it is noted, and then looked: who deletes looks for notes after it has told of the
         deletion (decision 0144). An output that has begun and is not noted was moved, or its note
         was lost: what it still needs of what was deleted is refused when it comes to that."""
-        use = LandedUse(output=self._reader, prefix=self._prefix)
         is_new = not is_noted(self._path, use) and not self._is_begun
         deleted = [file for file in list_landed(self._path) if file.is_deleted] if is_new else []
         if not deleted:

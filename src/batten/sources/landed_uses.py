@@ -7,28 +7,21 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from batten.errors import CorruptError, StorageError
-from batten.model.disk.landed import READERS
+from batten.errors import CorruptError, MisplacedError, StorageError
+from batten.model.disk.bounds import build
+from batten.model.disk.landed import NOTE_BYTES_MAX, READERS, LandedUse
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.json_text import parse_json
-from batten.model.value_class import value_class
 from batten.storage.failures import tell_reason
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.stand_alone import publish_file
-from batten.storage.local.there import exists, is_folder
+from batten.storage.local.there import is_folder
 
 _SUFFIX = ".json"
-
-
-@value_class
-class LandedUse:
-    """An output, as an absolute path or an address, and what its keys have before the offsets."""
-
-    output: str
-    prefix: str
 
 
 def find_uses_folder(landed: Path) -> Path:
@@ -51,22 +44,39 @@ def note_use(landed: Path, use: LandedUse) -> None:
     if not is_folder(control):
         return
     storage = LocalStorage(control.parent)
-    storage.ensure_folder(f"{control.name}/{READERS}")
-    # Else a note that is durable would go with its folder, and others would delete what it keeps.
-    storage.sync_names(control.name)
-    if exists(note):
-        # Whoever wrote it may have been killed before its name was durable.
-        storage.sync_names(f"{control.name}/{READERS}")
-        return
-    told = {"output": _shorten(landed, use.output), "prefix": use.prefix}
-    with publish_file(note, "wb") as file:
-        file.write(json.dumps(told).encode(errors="surrogatepass"))
+    is_noted_so = use in list_uses(landed)
+    try:
+        storage.ensure_folder(f"{control.name}/{READERS}")
+        # Else a note that is durable would go with its folder, and others would delete what it
+        # keeps.
+        storage.sync_names(control.name)
+        if is_noted_so:
+            # Whoever wrote it may have been killed before its name was durable.
+            storage.sync_names(f"{control.name}/{READERS}")
+            return
+        told = replace(use, output=_shorten(landed, use.output))
+        with publish_file(note, "wb") as file:
+            file.write(json.dumps(vars(told)).encode())
+    except MisplacedError:
+        raise
+    except StorageError as error:
+        raise StorageError(
+            f"It can't be noted beside {landed} that {use.output} is made of it: "
+            f"{tell_reason(error)}.",
+            safe="Nothing was planned or computed. Without the note, batten clean --landed could "
+            "delete what this output needs.",
+            next=f"Let this user write to {note.parent}; then run the same command again.",
+            errno=error.errno,
+        ) from error
 
 
 def is_noted(landed: Path, use: LandedUse) -> bool:
     """Raises `CorruptError` for a note that can't be read."""
     note = find_use(landed, use)
-    return any(find_use(landed, each) == note for each in list_uses(landed))
+    return any(
+        find_use(landed, each) == note and each.dataset in ("", use.dataset)
+        for each in list_uses(landed)
+    )
 
 
 def list_uses(landed: Path) -> list[LandedUse]:
@@ -79,18 +89,15 @@ def list_uses(landed: Path) -> list[LandedUse]:
 
 def _read(landed: Path, storage: LocalStorage, note: str) -> LandedUse:
     try:
-        told = parse_json(storage.read(note))
-        output, prefix = told["output"], told["prefix"]
-        if not isinstance(output, str) or not isinstance(prefix, str):
-            raise TypeError("it names no output")
-    except (OSError, StorageError, ValueError, LookupError, TypeError) as error:
+        told: LandedUse = build(LandedUse, parse_json(storage.read(note, bytes_max=NOTE_BYTES_MAX)))
+    except (OSError, StorageError, ValueError) as error:
         raise CorruptError(
             f"{landed.parent / note} can't be read: {tell_reason(error)}.",
             safe="Nothing was changed.",
             next="Restore it from a copy; or delete it, and run every job that reads what is "
             "landed there: each notes itself again.",
         ) from error
-    return LandedUse(output=_lengthen(landed, output), prefix=prefix)
+    return replace(told, output=_lengthen(landed, told.output))
 
 
 def _shorten(landed: Path, output: str) -> str:

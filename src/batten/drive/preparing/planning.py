@@ -7,6 +7,7 @@ from batten.drive.closing import withdraw_completion
 from batten.drive.handing_out.flight import forget_crashes_with
 from batten.drive.preparing.config import choose_batch_size
 from batten.drive.preparing.outdated import PublishedVersions
+from batten.model.disk.records import name_dataset
 from batten.plan.changed_items import find_batches
 from batten.plan.extending import extend_plan
 from batten.plan.plan import Plan
@@ -46,6 +47,7 @@ def plan_more(
         with_reader(
             source,
             f"{context.storage.place}/{context.layout.output}",
+            name_dataset(dataset.observation.config),
             is_begun=bool(plan.segments),
         ),
         plan,

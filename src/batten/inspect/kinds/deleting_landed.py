@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace as replaced
 
@@ -21,19 +21,27 @@ from batten.inspect.kinds.landings import LandedStream
 from batten.inspect.paths.output_path import locate_output
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
-from batten.model.disk.landed import LandedFile, encode_deleted, find_landed
+from batten.model.disk.landed import (
+    LandedFile,
+    LandedUse,
+    encode_deleted,
+    find_landed,
+    find_offset,
+)
 from batten.model.disk.names import find_replaced
 from batten.model.disk.outcomes import decode_outcomes
+from batten.model.disk.records import name_dataset
 from batten.model.value_class import value_class
 from batten.model.words import Outcome, State
 from batten.sources.landed import read_whole
-from batten.sources.landed_uses import LandedUse, find_use, list_uses
+from batten.sources.landed_uses import find_use, list_uses
 from batten.storage.base import Entry
 from batten.storage.changing.publishing import delete, replace, sync_names
 from batten.storage.local.locking.upkeep import take_lock
 from batten.storage.relative import last_piece
 
 _DONE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
+_OTHER = "its note here is not of the dataset that is there"
 
 
 @value_class
@@ -64,26 +72,24 @@ def _delete(
     uses = list_uses(stream.folder)
     done, why = _find_done(stream, uses, locks, is_dry_run=is_dry_run)
     before = time.time() - older_than_seconds
-    chosen: dict[LandedFile, tuple[list[int], list[int]]] = {}
+    chosen: dict[LandedFile, bytes] = {}
     # The newest says how far it was landed, also to an older batten.
     for file in list(present)[:-1]:
         if done is None or present[file].modified_seconds > before:
             continue
         try:
             offsets, places = read_whole(stream.folder, file)
+            if done.issuperset(offsets):
+                chosen[file] = encode_deleted(offsets, places)
         except ValueError as error:
             why.append(f"{stream.place.show(stream.find_name(file))}: {error}")
-            continue
-        if done.issuperset(offsets):
-            chosen[file] = (offsets, places)
     removed = tuple(_as_orphan(stream, file, present[file]) for file in chosen)
     if is_dry_run:
         return LandedDeletion(
             removed=removed, kept=len(present) - len(removed), why_kept=tuple(why)
         )
     for file, told in chosen.items():
-        record = _name_record(stream, file)
-        replace(storage, stream.place.layout.staging, record, encode_deleted(*told))
+        replace(storage, stream.place.layout.staging, _name_record(stream, file), told)
     if list_uses(stream.folder) != uses:
         why.append("another output has begun to read there")
         chosen, removed = {}, ()
@@ -111,44 +117,59 @@ def _find_done(
     why, in words. No run of an output begins while its lock is held."""
     if not uses:
         return None, ["no output is noted as made of it"]
-    done: set[int] | None = None
-    asked: set[LandedUse] = set()
+    noted: dict[tuple[str, str], list[LandedUse]] = {}
     for use in uses:
-        now = use
         try:
-            now = _follow(use)
-            if now in asked:
-                continue
-            asked.add(now)
-            found = _find_done_of(now, locks, is_dry_run=is_dry_run)
-        except BusyError:
-            return None, [f"a run of {now.output} is at work"]
+            output = _follow(use.output)
         except BattenError as error:
-            found = str(error).partition("\n")[0]
+            return None, [f"{use.output}: {_first_line(error)}"]
+        noted.setdefault((output, use.prefix), []).append(use)
+    done: set[int] | None = None
+    for (output, prefix), of_output in noted.items():
+        datasets = {use.dataset for use in of_output}
+        try:
+            found = _find_done_of(output, prefix, datasets, locks, is_dry_run=is_dry_run)
+        except BusyError:
+            return None, [f"a run of {output} is at work"]
+        except BattenError as error:
+            found = _first_line(error)
         if isinstance(found, str):
-            note = stream.place.folder + os.path.relpath(
-                find_use(stream.folder, use), os.path.realpath(stream.place.storage.place)
-            )
-            # The note of an output that is to go on keeps what it has not read.
-            is_gone = found.endswith((State.NEW.value, State.INCONSISTENT.value))
-            advice = f". If it is gone for good, delete {note}" if is_gone else ""
-            return None, [f"{now.output}: {found}{advice}"]
+            return None, [f"{output}: {found}{_advise(stream, of_output, found)}"]
         done = found if done is None else done & found
     return done, []
 
 
-def _follow(use: LandedUse) -> LandedUse:
-    """Of one that was made beside an output and is there no more, that output: it has taken its
+def _first_line(error: BattenError) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _advise(stream: LandedStream, noted: Sequence[LandedUse], found: str) -> str:
+    """How its notes come to be no hindrance. Those of an output that is to go on keep what it has
+    not read."""
+    real = os.path.realpath(stream.place.storage.place)
+    notes = [os.path.relpath(find_use(stream.folder, use), real) for use in noted]
+    names = " and ".join(stream.place.folder + note for note in notes)
+    if found == _OTHER:
+        return f". Run its job again; or if it is made of something else now, delete {names}"
+    is_gone = found.endswith((State.NEW.value, State.INCONSISTENT.value))
+    return f". If it is gone for good, delete {names}" if is_gone else ""
+
+
+def _follow(noted: str) -> str:
+    """The output, or where it was made beside one and is there no more, that one: it has taken its
     place, or was given up."""
-    output = find_replaced(use.output)
-    if output is None or diagnose_place(locate_output(use.output)).state is not State.NEW:
-        return use
-    return _follow(replaced(use, output=output))
+    output = find_replaced(noted)
+    if output is None or diagnose_place(locate_output(noted)).state is not State.NEW:
+        return noted
+    return output
 
 
-def _find_done_of(use: LandedUse, locks: ExitStack, *, is_dry_run: bool) -> set[int] | str:
-    """The offsets, or why there are none."""
-    place = locate_output(use.output)
+def _find_done_of(
+    output: str, prefix: str, datasets: Collection[str], locks: ExitStack, *, is_dry_run: bool
+) -> set[int] | str:
+    """The offsets, or why there are none. Only what `datasets` name was made of what was landed:
+    another one may have the same keys, of other items."""
+    place = locate_output(output)
     state = diagnose_place(place).state
     if state not in _DONE:
         return f"it is {state.value}"
@@ -160,6 +181,8 @@ def _find_done_of(use: LandedUse, locks: ExitStack, *, is_dry_run: bool) -> set[
     judgement = judge(observation)
     if judgement.verdict.state not in _DONE or judgement.plan is None:
         return f"it is {judgement.verdict.state.value}"
+    if name_dataset(observation.config) not in datasets:
+        return _OTHER
     keys = PlanKeys(place.storage, place.layout, judgement.plan)
     done: set[int] = set()
     for planned in judgement.plan:
@@ -167,10 +190,9 @@ def _find_done_of(use: LandedUse, locks: ExitStack, *, is_dry_run: bool) -> set[
         if found is None or claim is None:
             return f"what became of batch {planned.batch} can't be read"
         for key, outcome in zip(found, decode_outcomes(claim.outcomes), strict=True):
-            offset = str(key).removeprefix(use.prefix)
-            is_here = str(key).startswith(use.prefix) and offset.isdecimal()
-            if is_here and outcome is not Outcome.QUARANTINED:
-                done.add(int(offset))
+            offset = find_offset(str(key), prefix)
+            if offset is not None and outcome is not Outcome.QUARANTINED:
+                done.add(offset)
     return done
 
 

@@ -18,11 +18,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
+from batten.model.disk.bounds import Bytes, Many, Name, Number, PathText, Text, build
 from batten.model.json_text import parse_json
 from batten.model.patterns import pattern
 from batten.model.telling.counts import count_of
+from batten.model.value_class import value_class
 
 DIGITS = 18
 OFFSET_MAX = 10**DIGITS - 1
@@ -30,10 +32,13 @@ LINE_BYTES_MAX = 1 << 28
 """Of one item: a line is held in memory, whoever wrote it."""
 REACHED = "reached.json"
 """How far each partition of a topic was read."""
+REACHED_BYTES_MAX = 1 << 28
 READERS = "readers"
 """In the control folder of a landing: who has read it."""
-_NAME = pattern(rf"(\d{{{DIGITS}}})-(\d{{{DIGITS}}})\.(jsonl|deleted)")
-_PARTITION = pattern(r"partition-(\d{5,9})")
+NOTE_BYTES_MAX = 1 << 20
+_NAME = pattern(rf"(\d{{{DIGITS}}})-(\d{{{DIGITS}}})\.(jsonl|deleted)", re.ASCII)
+_PARTITION = pattern(r"partition-(\d{5}|[1-9]\d{5,8})", re.ASCII)
+_OFFSET = pattern(rf"0|[1-9]\d{{0,{DIGITS - 1}}}", re.ASCII)
 _END = re.compile(rb'\{"items": (\d{1,18}), "sha256": "([0-9a-f]{64})"\}\n')
 _LINE = re.compile(rb'\{"offset": (\d{1,18}), "item": (.*)\}\n?')
 
@@ -51,6 +56,45 @@ class LandedFile:
     def name(self) -> str:
         kind = "deleted" if self.is_deleted else "jsonl"
         return f"{self.first:0{DIGITS}}-{self.last:0{DIGITS}}.{kind}"
+
+
+Offset = Annotated[int, Number(0, OFFSET_MAX)]
+
+
+@value_class
+class LandedUse:
+    """An output, as an absolute path or an address, what its keys have before the offsets, and
+    which `dataset` was there when it last read, as `name_dataset` says it. Noted in `readers/`,
+    where the path is relative; an earlier batten did not note the dataset."""
+
+    output: PathText
+    prefix: Annotated[str, Text(10, r"(\d{1,9}-)?")]
+    dataset: Name = ""
+
+
+@value_class
+class ReachedOffsets:
+    """`reached.json`: the topic's id, and by partition how far it was read."""
+
+    id: Name
+    offsets: Annotated[dict[str, Offset], Many(1_000_000)]
+
+    def find_fault(self) -> str:
+        """In which way it can't be; empty if it can."""
+        odd = [each for each in self.offsets if not re.fullmatch(r"\d{1,9}", each, re.ASCII)]
+        return f"it has a partition {odd[0][:40]!r}" if odd else ""
+
+
+@value_class
+class _Deleted:
+    offsets: Annotated[list[Offset], Many(LINE_BYTES_MAX)]
+    places: Annotated[list[Bytes], Many(LINE_BYTES_MAX)]
+
+
+def find_offset(key: str, prefix: str) -> int | None:
+    """The offset of an item with that key, if it is one of those that have the prefix."""
+    offset = key.removeprefix(prefix)
+    return int(offset) if key.startswith(prefix) and _OFFSET.fullmatch(offset) else None
 
 
 def keep_deleted(files: Iterable[LandedFile]) -> list[LandedFile]:
@@ -104,9 +148,13 @@ def encode_end(lines: Sequence[bytes]) -> bytes:
 
 
 def encode_deleted(offsets: Sequence[int], places: Sequence[int]) -> bytes:
-    """What stands for a file that is deleted: the keys of a plan stay as they are."""
+    """What stands for a file that is deleted: the keys of a plan stay as they are. Raises
+    `ValueError` where that is more than is read of such a file."""
     text = json.dumps({"offsets": list(offsets), "places": list(places)}) + "\n"
-    return text.encode() + encode_end([text.encode()])
+    data = text.encode() + encode_end([text.encode()])
+    if len(data) > LINE_BYTES_MAX:
+        raise ValueError(f"it has too many items: a list of them takes {len(data):,} bytes")
+    return data
 
 
 def decode_deleted(data: bytes, file: LandedFile) -> tuple[list[int], list[int]]:
@@ -114,15 +162,11 @@ def decode_deleted(data: bytes, file: LandedFile) -> tuple[list[int], list[int]]
     line, _, end = data.partition(b"\n")
     if end != encode_end([line + b"\n"]):
         raise ValueError("its digest differs")
-    told = parse_json(line)
-    try:
-        offsets, places = list(map(int, told["offsets"])), list(map(int, told["places"]))
-    except (LookupError, TypeError) as error:
-        raise ValueError("it is no list of offsets") from error
-    if len(offsets) != len(places):
+    told: _Deleted = build(_Deleted, parse_json(line))
+    if len(told.offsets) != len(told.places):
         raise ValueError("it has not a place for each offset")
-    _check_offsets(offsets, file)
-    return offsets, places
+    _check_offsets(told.offsets, file)
+    return told.offsets, told.places
 
 
 class LandedCheck:

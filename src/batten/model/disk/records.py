@@ -107,6 +107,11 @@ class Config:
         return read_old_command(self.next) if self.job == UNKNOWN_CALL else self.job
 
 
+def name_dataset(config: Config | None) -> str:
+    """Tells it from any other that was or will be in its place, also by other code."""
+    return "" if config is None else f"{config.created} {config.fingerprint.digest}"
+
+
 @value_class
 class Segment:
     """`plan/000000.json`: the items that one look at the source added to the plan.

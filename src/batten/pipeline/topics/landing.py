@@ -19,7 +19,13 @@ from batten.fingerprint.secret import Secret
 from batten.kafka.cluster import Cluster
 from batten.kafka.connecting import not_answered, read_config, settings
 from batten.kafka.until import find_targets
-from batten.model.disk.landed import REACHED, name_partition
+from batten.model.disk.bounds import build
+from batten.model.disk.landed import (
+    REACHED,
+    REACHED_BYTES_MAX,
+    ReachedOffsets,
+    name_partition,
+)
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.pipeline.landing import land
@@ -140,12 +146,12 @@ class Reached(NamedTuple):
 def find_reached(place: TopicPlace) -> Reached:
     """What was saved last; nothing in a new folder."""
     try:
-        told = parse_json(LocalStorage(place.into).read(REACHED))
-        offsets = {int(partition): int(offset) for partition, offset in told["offsets"].items()}
-        return Reached(str(told["id"]), offsets)
+        data = LocalStorage(place.into).read(REACHED, bytes_max=REACHED_BYTES_MAX)
+        told: ReachedOffsets = build(ReachedOffsets, parse_json(data))
+        return Reached(told.id, {int(each): offset for each, offset in told.offsets.items()})
     except FileNotFoundError:
         return Reached("", {})
-    except (StorageError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (StorageError, ValueError) as error:
         raise CorruptError(
             f"{place.into / REACHED} can't be read: {tell_reason(error)}.",
             safe="Nothing was changed; what was landed stays.",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from batten.kafka.connecting import read_config
-from batten.model.disk.landed import find_partition
+from batten.model.disk.landed import LandedUse, find_partition
 from batten.pipeline.topics.landing import (
     TopicPlace,
     find_first,
@@ -34,13 +34,14 @@ def find_landed_end(place: TopicPlace, partition: int) -> int:
 
 
 def scan_landed(
-    place: TopicPlace, partition: int, reader: str = "", *, is_begun: bool = False
+    place: TopicPlace, partition: int, use: LandedUse | None = None, *, is_begun: bool = False
 ) -> Iterator[ScanBlock]:
-    """`reader` is the output that is made of it, if that is to be noted; `is_begun`: it has a plan
-    already."""
+    """`use` is what is made of it, of whichever partition, if that is to be noted; `is_begun`: it
+    has a plan already."""
     folder = place.folder(partition)
     prefix = f"{partition}-"
-    source = LandedSource(folder, folder=folder, reader=reader, prefix=prefix, is_begun=is_begun)
+    noted = None if use is None else replace(use, prefix=prefix)
+    source = LandedSource(folder, folder=folder, use=noted, is_begun=is_begun)
     for block in source.scan():
         keys = [f"{prefix}{key}" for key in block.keys or ()]
         yield ScanBlock(count=block.count, keys=keys, positions=block.positions)

@@ -12,6 +12,7 @@ from batten.jobs.bounds import check_seconds
 from batten.jobs.loading.job_folder import current_folder, show_path
 from batten.kafka.connecting import copy_config, list_secrets, refuse_unusable
 from batten.kafka.until import NOW, read_until
+from batten.model.disk.landed import LandedUse
 from batten.model.json_text import parse_json
 from batten.optional import ensure_optional
 from batten.pipeline.pipeline import Pipeline
@@ -52,11 +53,11 @@ class KafkaSource:
         format: Format,
         *,
         lands: bool = True,
-        reader: str = "",
+        use: LandedUse | None = None,
         is_begun: bool = False,
     ) -> None:
         self._lands = lands
-        self._reader, self._is_begun = reader, is_begun
+        self._use, self._is_begun = use, is_begun
         self._place = place
         self._written = written
         self._until = until
@@ -97,16 +98,17 @@ class KafkaSource:
             return
         land_topic(self._place, self._until)
         for partition in list_partitions(self._place):
-            yield from scan_landed(self._place, partition, self._reader, is_begun=self._is_begun)
+            yield from scan_landed(self._place, partition, self._use, is_begun=self._is_begun)
 
     def with_until(self, until: str) -> KafkaSource:
         """The same, read up to there."""
         read_until(until)
         return self._replaced(until=until)
 
-    def with_reader(self, output: str, *, is_begun: bool) -> KafkaSource:
+    def with_reader(self, output: str, dataset: str, *, is_begun: bool) -> KafkaSource:
         """The same, which notes before it is read that this output is made of it."""
-        return self._replaced(reader=output, is_begun=is_begun)
+        use = LandedUse(output=output, prefix="", dataset=dataset)
+        return self._replaced(use=use, is_begun=is_begun)
 
     def without_changes(self) -> KafkaSource:
         """The same, which lands nothing: it reads what was not landed from the topic."""
@@ -116,7 +118,7 @@ class KafkaSource:
         given = {
             "until": self._until,
             "lands": self._lands,
-            "reader": self._reader,
+            "use": self._use,
             "is_begun": self._is_begun,
             **changed,
         }

@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import usage_error
+from batten.errors import StorageError, usage_error
 from batten.model.json_text import parse_json
+from batten.model.telling.commands import as_path, command
 from batten.storage.addresses import local_path
-from batten.storage.failures import reading_failure
+from batten.storage.failures import tell_reason
 from batten.storage.local.folder import LocalStorage
 
 if TYPE_CHECKING:
@@ -57,8 +58,11 @@ class KeptResults:
         with self._cache.get_or_create(
             (self._step, item, "files"), partial(_build, compute, hold)
         ) as entry:
-            shape = parse_json(LocalStorage(entry.path).read(_SHAPE))
-            return _give(shape, entry.path, hold)
+            files = LocalStorage(entry.path)
+            try:
+                return _give(parse_json(files.read(_SHAPE)), files, hold)
+            except (ValueError, RecursionError, FileNotFoundError) as error:
+                raise _unreadable(self._cache.path, entry.path, error) from error
 
     async def get_or_await(self, item: Any, compute: Callable[[], Awaitable[Any]]) -> Any:
         return await self._cache.get_or_await((self._step, item), compute)
@@ -84,16 +88,30 @@ def _build(compute: Callable[[], Any], hold: Hold, folder: Path) -> None:
     (folder / _SHAPE).write_text(json.dumps(shape))
 
 
-def _give(shape: Any, folder: Path, hold: Hold) -> Any:
+def _give(shape: Any, files: LocalStorage, hold: Hold) -> Any:
+    """Raises `ValueError` for what `_build` never writes: an entry may be anybody's."""
     if isinstance(shape, dict):
-        return {name: _give(each, folder, hold) for name, each in shape.items()}
+        return {name: _give(each, files, hold) for name, each in shape.items()}
     if isinstance(shape, list):
-        return [_give(each, folder, hold) for each in shape]
-    kept = folder / str(shape)
-    try:
-        return hold.copy(kept)
-    except OSError as error:
-        raise reading_failure(error, "Reading", str(kept)) from error
+        return [_give(each, files, hold) for each in shape]
+    if type(shape) is not int or shape < 0:
+        raise ValueError("it names what is no file of the entry")
+    with files.open(str(shape)) as file:
+        return hold.write(file)
+
+
+def _unreadable(cache: Path, folder: Path, error: Exception) -> StorageError:
+    reason = tell_reason(error)
+    if isinstance(error, RecursionError):
+        reason = "it is nested too deeply"
+    if isinstance(error, FileNotFoundError):
+        reason = "a file of the entry is gone"
+    set_aside = command("cache", "verify", "--set-aside", as_path(str(cache)))
+    return StorageError(
+        f"{folder / _SHAPE}, in the cache, can't be read: {reason}.",
+        safe="No item was made of it; what was published stays.",
+        next=f"Set damaged entries aside, then run again: {set_aside}",
+    )
 
 
 def find_kept(step: Step) -> KeptResults | None:
