@@ -13,10 +13,11 @@ import pytest
 
 import batten
 from batten.cli.main import main
-from batten.errors import BattenError, CorruptError
+from batten.errors import BattenError, CorruptError, UsageError
 from batten.model.disk.landed import REACHED, LandedUse, encode_end
 from batten.model.disk.records import Config, decode_record, name_dataset
 from batten.pipeline.topics.landing import TopicPlace, find_reached
+from batten.sources.landed import LandedSource
 from batten.sources.landed_uses import find_uses_folder, list_uses, note_use
 
 
@@ -116,6 +117,27 @@ def test_a_note_that_names_no_use(tmp_path: Path, odd: str) -> None:
         job.write_parquet(tmp_path / "out").run(executor="serial")
 
 
+def test_a_note_is_named_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever links lead there, and from wherever it is asked."""
+    real, links = tmp_path / "real", tmp_path / "links"
+    batten.land(lambda offset: range(offset, 8), into=real / "a/landed", items_max=4)
+    links.mkdir()
+    (links / "feed").symlink_to(real / "a/landed")
+    note = find_uses_folder(real / "a/landed") / f"{'0' * 32}.json"
+    note.parent.mkdir()
+    note.write_text("[]")
+    monkeypatch.chdir(links)
+    job = batten.from_landed("feed").map(lambda n: {"n": n}, version="1")
+    with pytest.raises(CorruptError) as raised:
+        job.write_parquet(tmp_path / "out").run(executor="serial")
+    assert str(note) in raised.value.what
+    monkeypatch.chdir(real)
+    assert main(["clean", "--landed", "a/landed"]) == 4
+    assert str(note) in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "output", ["x" * 300, "a.batten/fresh/" * 150 + "x", "a.batten/fresh/" * 2000 + "x", "", "://"]
 )
@@ -156,10 +178,8 @@ def test_a_record_of_deleted_items_that_can_not_be(tmp_path: Path, field: str, n
     first.with_suffix(".deleted").write_bytes(line + encode_end([line]))
     first.unlink()
     assert main(["verify", str(landed)]) == 4
-    assert main(["clean", "--landed", str(landed)]) in (0, 4)
-    job = batten.from_landed(landed).map(lambda n: {"n": n}, version="1")
-    with pytest.raises(BattenError):
-        job.write_parquet(tmp_path / "out").run(executor="serial")
+    with pytest.raises(UsageError, match="cannot be understood"):
+        list(LandedSource(landed, folder=tmp_path).scan())
 
 
 @pytest.mark.parametrize("number", ODD_NUMBERS)

@@ -236,6 +236,17 @@ def test_what_no_column_holds_is_quarantined_by_its_name(value: Any, tmp_path: P
     assert "the column 'value'" in failed.error
 
 
+@pytest.mark.parametrize("kind", ["time64[us]", "list<item: time64[us]>"])
+def test_a_time_of_day_with_a_zone_is_none_without(kind: str, tmp_path: Path) -> None:
+    zoned, plain = datetime.time(1, tzinfo=datetime.UTC), datetime.time(1)
+    values = ([zoned], [plain]) if kind.startswith("list") else (zoned, plain)
+    made = batten.from_range(2).map(_Gives(*values), version="1").options(schema={"value": kind})
+    report = made.write_parquet(tmp_path / "out").run(executor="serial")
+    assert (report.accounts.committed, report.accounts.quarantined) == (1, 1)
+    (failed,) = batten.open(tmp_path / "out").quarantined()
+    assert "the column 'value': no column holds a time of day with its zone" in failed.error
+
+
 def test_a_declared_map_takes_dicts(tmp_path: Path) -> None:
     kind = "map<string, int64>"
     column = _run(tmp_path / "out", {"a": 1}, [("b", 2)], None, {}, schema={"value": kind})

@@ -10,7 +10,7 @@ import dataclasses
 import io
 from collections import deque
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, time
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePath
@@ -79,6 +79,8 @@ def _as_plain_of_library(value: Any, kind: type) -> Any:
         return _as_plain_of_numpy(value, kind)
     if library == "PIL" and hasattr(value, "save"):
         return _as_png(value)
+    if isinstance(value, time) and value.tzinfo is not None:
+        raise ValueError("no column holds a time of day with its zone; give it as a text")
     if hasattr(value, "unicode_string"):
         return value.unicode_string()
     if isinstance(value, pa.Array | pa.ChunkedArray):

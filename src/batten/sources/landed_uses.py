@@ -92,7 +92,7 @@ def _read(landed: Path, storage: LocalStorage, note: str) -> LandedUse:
         told: LandedUse = build(LandedUse, parse_json(storage.read(note, bytes_max=NOTE_BYTES_MAX)))
     except (OSError, StorageError, ValueError) as error:
         raise CorruptError(
-            f"{landed.parent / note} can't be read: {tell_reason(error)}.",
+            f"{storage.place}/{note} can't be read: {tell_reason(error)}.",
             safe="Nothing was changed.",
             next="Restore it from a copy; or delete it, and run every job that reads what is "
             "landed there: each notes itself again.",

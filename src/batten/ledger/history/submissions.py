@@ -33,7 +33,7 @@ def _load(storage: Store, layout: Layout, token: str) -> SubmissionRecord:
         return decode_record(SubmissionRecord, data)
     except (Unreadable, FileNotFoundError) as error:
         raise CorruptError(
-            f"{name} can't be read: {error}.",
+            f"{storage.place}/{name} can't be read: {error}.",
             safe="Nothing was changed. It names requests that a vendor may have, and may have been "
             "paid for.",
             next="Restore it from a backup. If it is lost, move it away: then these requests are "

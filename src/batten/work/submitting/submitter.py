@@ -365,7 +365,7 @@ def _tell_stranded(job: WorkerJob, record: SubmissionRecord) -> FailedRunError:
         "another.",
         safe="Everything that was finished is kept. Nothing is asked again, as that is paid.",
         next="Give the address and the endpoint with which it was begun, until it is collected. "
-        f"To have these requests asked and paid again, move {name} away.",
+        f"To have these requests asked and paid again, move {job.storage.place}/{name} away.",
     )
 
 
