@@ -210,8 +210,9 @@ def _is_throwaway(name: str) -> bool:
 
 
 def _is_log(name: str) -> bool:
-    """Whether it is a log of a run, of whatever dataset."""
-    return f"{CONTROL_SUFFIX}/runs/" in name
+    """Whether it is a log of a run, of whatever dataset. What calls used lies beside it, and
+    counts."""
+    return f"{CONTROL_SUFFIX}/runs/" in name and name.endswith(".jsonl")
 
 
 @lru_cache(maxsize=4096)
