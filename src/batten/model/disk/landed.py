@@ -153,7 +153,9 @@ def encode_deleted(offsets: Sequence[int], places: Sequence[int]) -> bytes:
     text = json.dumps({"offsets": list(offsets), "places": list(places)}) + "\n"
     data = text.encode() + encode_end([text.encode()])
     if len(data) > LINE_BYTES_MAX:
-        raise ValueError(f"it has too many items: a list of them takes {len(data):,} bytes")
+        raise ValueError(
+            f"it has too many items: a list of them takes {count_of(len(data), 'byte')}"
+        )
     return data
 
 
