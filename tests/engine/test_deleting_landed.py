@@ -158,7 +158,11 @@ def of_other_landing(folder: Path) -> Pipeline:
 
 
 def of_later_items(folder: Path) -> Pipeline:
-    """By the same code, of what came under the same names."""
+    """By the same code, of what came under the same names, a day later."""
+    (note,) = find_uses_folder(folder / "landed").iterdir()
+    told = json.loads(note.read_text())
+    told["dataset"] = "2026-01-01T00:00:00Z" + told["dataset"][len("2026-01-01T00:00:00Z") :]
+    note.write_text(json.dumps(told))
     for name in ("landed", "landed.batten"):
         (folder / name).rename(folder / f"{name}-away")
     land(folder, 12)
