@@ -198,6 +198,7 @@ def test_nothing_is_told_twice_where_too_much_was_told(
     odd_store: str, monkeypatch: pytest.MonkeyPatch, told_max: int
 ) -> None:
     monkeypatch.setattr(bucket_store, "_TOLD_MAX", told_max)
+    monkeypatch.setattr(bucket_store, "_PAGE", 1)
     found: list[str] = []
     with pytest.raises(StorageError, match="a//b"):
         found.extend(entry.name for entry in BucketStore(odd_store).list("later"))
