@@ -93,7 +93,7 @@ def test_functions_are_described(names: dict[str, Any]) -> None:
 
 def test_a_finalizer_takes_what_it_names(names: dict[str, Any], tmp_path: Path) -> None:
     whole, odd = (
-        lambda name=name: make_finalizer(names[name], tmp_path, version=None, others=[])
+        lambda name=name: make_finalizer(names[name], "counts", tmp_path, version=None, others=[])
         for name in ("whole", "odd")
     )
     assert whole().form == "polars"

@@ -286,7 +286,7 @@ def test_a_record_that_is_larger_than_any_of_its_kind(record: Any) -> None:
     if kind is CommitRecord:
         decoders.append(decode_published)
     for decode in decoders:
-        with pytest.raises(Unreadable, match=f"{most + 1} bytes, more than any file of its kind"):
+        with pytest.raises(Unreadable, match=f"{most + 1:,} bytes, more than any file of its kind"):
             decode(large)
 
 

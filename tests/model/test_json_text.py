@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.model.json_text import parse_json
+from batten.model.json_text import check_plain_json, parse_json
 
 OWN = {
     "crashlab",
@@ -24,6 +24,13 @@ OWN = {
 def test_what_is_no_json_is_a_value_error(data: bytes | str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_json(data)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "NaN", '{"a": [{"b": 1, "b": 2}]}', "{"])
+def test_what_is_no_plain_json_is_a_value_error(text: str) -> None:
+    check_plain_json('{"a": [{"b": 1, "c": 2}], "b": null}')
+    with pytest.raises(ValueError, match=r".+"):
+        check_plain_json(text)
 
 
 def test_nothing_else_parses_what_was_read() -> None:

@@ -6,9 +6,10 @@ import functools
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from batten.errors import usage_error
+from batten.model.json_text import check_plain_json, parse_json
 from batten.model.telling.cutting import cut_middle
 from batten.model.value_class import value_class
 
@@ -63,7 +64,7 @@ class Structure:
         if not isinstance(body, Mapping) or not isinstance(body.get("messages"), list):
             raise TypeError("request_fn is to give a dict with a list of messages")
         name = re.sub(r"[^A-Za-z0-9_-]", "_", self.model.__name__)[:_NAME_MAX]
-        wanted = {"name": name, "strict": True, "schema": json.loads(write_schema(self.model))}
+        wanted = {"name": name, "strict": True, "schema": parse_json(write_schema(self.model))}
         return {"response_format": {"type": "json_schema", "json_schema": wanted}, **body}
 
     def read(self, answer: Any) -> Any:
@@ -88,7 +89,7 @@ class Structure:
             raise AnswerError(f"the answer has no text{why}", "" if text is None else str(text))
         try:
             made = self.model.model_validate_json(text)
-            _check_plain(text)
+            check_plain_json(text)
         except ValueError as error:
             raise AnswerError(_tell(error), text) from None
         except Exception as error:
@@ -131,25 +132,6 @@ def write_schema(model: Any) -> str:
     """The JSON schema of a pydantic model, as it is sent. Raises what pydantic raises for a model
     that has none."""
     return json.dumps(_make_strict(model.model_json_schema()))
-
-
-def _check_plain(text: str) -> None:
-    """Raises `ValueError` for what pydantic reads and JSON has not, and for a name that comes twice
-    in an object: nobody knows which of both values is meant."""
-
-    def take(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"the name {twice[:_NAME_MAX]!r} is in one object twice.")
-        return made
-
-    json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=take)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON.")
 
 
 def _tell_shortly(error: BaseException) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NoReturn
+
+_NAME_MAX = 64
 
 
 def parse_json(data: bytes | str) -> Any:
@@ -14,3 +16,25 @@ def parse_json(data: bytes | str) -> Any:
         return json.loads(data if isinstance(data, str) else data.decode())
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def check_plain_json(text: str) -> None:
+    """Raises `ValueError` for what many read and JSON has not, such as NaN; for a name that comes
+    twice in an object, since nobody knows which of both values is meant; and as `parse_json`."""
+    try:
+        json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_doubles)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:_NAME_MAX]!r} is in one object twice.")
+    return made
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON.")

@@ -13,6 +13,7 @@ from batten.model.disk.bounds import BATCHES_MAX, RECORD_BYTES_MAX, Hexadecimal,
 from batten.model.disk.bounds import Version as FormatVersion
 from batten.model.disk.published import Published, decode_published
 from batten.model.disk.records import Unreadable, decode_record, encode_record
+from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
 
@@ -59,7 +60,7 @@ def encode_rolled(number: int, records: Sequence[bytes]) -> bytes:
 def decode_rolled(number: int, data: bytes) -> list[Published]:
     """What the records say, in the order of the batches. Raises `Unreadable` or `NewerFormat`."""
     if len(data) > RECORD_BYTES_MAX["rolled"]:
-        raise Unreadable(f"it has {len(data)} bytes, more than any file of its kind")
+        raise Unreadable(f"it has {count_of(len(data), 'byte')}, more than any file of its kind")
     span, count = span_of(number), data.count(b"\n")
     if count != len(span) + 1:
         raise Unreadable(f"it has {count} lines, not one for each of its batches and one more")

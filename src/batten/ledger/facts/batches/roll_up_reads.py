@@ -21,6 +21,7 @@ from batten.model.disk.records import Segment, Unreadable
 from batten.model.disk.rolled import decode_rolled, span_of
 from batten.model.rules.accounting import PlannedBatches, find_mismatch
 from batten.model.rules.findings import Code
+from batten.model.telling.counts import count_of
 from batten.storage.base import Store
 from batten.storage.relative import last_piece
 
@@ -146,7 +147,7 @@ def _find_fault(said: Sequence[Published], parts: PartSizes, segments: tuple[Seg
         size = parts[claim.batch]
         fault = find_mismatch(planned, claim) if planned is not None else None
         if claim.size != size:
-            fault = f"it says that the part has {claim.size} bytes, which has {size}"
+            fault = f"the part has {count_of(size, 'byte')}, and not what the roll-up says"
         if fault:
             return f"batch {claim.batch}: {fault}"
     return ""
