@@ -25,7 +25,7 @@ CACHE_FORMAT = 1
 CACHE_PREFIX = "batten-cache-"
 """How the folders begin in which a cache keeps all that it has, one of each format."""
 
-_GENERATION = pattern(rf"{CACHE_PREFIX}([1-9]\d{{0,8}})", re.ASCII)
+_GENERATION = pattern(rf"{CACHE_PREFIX}(0|[1-9]\d{{0,8}})", re.ASCII)
 _KEY = pattern(r"[0-9a-f]{64}")
 _SHARD = pattern(r"[0-9a-f]{2}")
 _REST = pattern(r"[0-9a-f]{62}")
