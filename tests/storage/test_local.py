@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import pickle
 import resource
@@ -339,13 +340,14 @@ def test_a_folder_that_has_its_name_no_more_is_not_acted_on(tmp_path: Path) -> N
 
 def test_few_folders_stay_open(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
+    gc.collect()  # What other tests left open would be closed meanwhile.
     before = len(os.listdir("/proc/self/fd"))
     for number in range(OPEN_MAX * 3):
         storage.ensure_folder(f"{number}")
         storage.stage(f"{number}/x", b"", is_synced=False)
     assert len(os.listdir("/proc/self/fd")) - before <= OPEN_MAX
     del storage
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_of_a_tree_that_is_deleted_no_link_is_followed(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def note_use(landed: Path, use: LandedUse) -> None:
         raise StorageError(
             f"It can't be noted beside {landed} that {use.output} is made of it: "
             f"{tell_reason(error)}.",
-            safe="Nothing was planned or computed. Without the note, batten clean --landed could "
+            safe="Nothing was planned or computed. Without the note, who cleans up there could "
             "delete what this output needs.",
             next=f"Let this user write to {note.parent}; then run the same command again.",
             errno=error.errno,
