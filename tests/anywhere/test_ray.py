@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from batten.drive.together.on_ray import workers as on_ray
-from batten.drive.together.on_ray.keeper import LAST_BYTES, read_last
+from batten.drive.together.on_ray.printed import LAST_BYTES, read_last
 from batten.errors import UsageError
 from batten.run.progress import Silent
 

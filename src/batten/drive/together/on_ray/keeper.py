@@ -11,9 +11,7 @@ import json
 import os
 import select
 import socket
-import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from batten.executors.processes.parents import end_with_parent
@@ -133,6 +131,7 @@ class RayActor:
         import subprocess
         import sys
 
+        from batten.drive.together.on_ray.printed import read_last
         from batten.executors.processes.parents import end_with_parent
 
         spec, parent, raylet = os.path.join(os.getcwd(), job), os.getpid(), os.getppid()
@@ -157,26 +156,3 @@ class RayActor:
 
 if __name__ == "__main__":
     main()
-
-
-LAST_BYTES = 4096
-LOOK_SECONDS = 0.5
-
-
-def read_last(process: subprocess.Popen[bytes], goes_on: Callable[[], bool]) -> list[str]:
-    """Its last lines on standard error, once it has ended, or there is no reason to go on; others
-    may hold that open still."""
-    if process.stderr is None:
-        return []
-    printed, last = process.stderr.fileno(), b""
-    while goes_on():
-        has_ended = process.poll() is not None
-        if select.select([printed], [], [], 0 if has_ended else LOOK_SECONDS)[0]:
-            data = os.read(printed, 1 << 16)
-            if not data:
-                break
-            last = (last + data)[-LAST_BYTES:]
-        elif has_ended:
-            break
-    process.stderr.close()
-    return last.decode(errors="replace").strip().splitlines()
