@@ -162,6 +162,10 @@ class Exchange:
         for batch in others:
             lost = LostLine(end=f"{record.token} twice {batch}"[:200], calls=len(record.requests))
             self._journal.write(lost)
+        if others:
+            # Once one is recorded as taken, nobody looks for the others again.
+            self._journal.sync()
+        for batch in others:
             self._vendor.cancel(batch)
         return live[0]
 
