@@ -36,6 +36,22 @@ def test_no_function_is_long() -> None:
     assert {where: lines for where, lines in found.items() if lines > FUNCTION_LINES_MAX} == {}
 
 
+def test_nothing_comes_after_what_a_program_does() -> None:
+    """It would not be there yet for what the program calls."""
+    found = [(path, ast.parse(path.read_text()).body) for path in FILES]
+    starts = [
+        (path, body.index(each), body) for path, body in found for each in body if _is_start(each)
+    ]
+
+    assert len(starts) > 3
+    assert [path.name for path, at, body in starts if at < len(body) - 1] == []
+
+
+def _is_start(statement: ast.stmt) -> bool:
+    """Whether it is what is done where the module is the program."""
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "__name__ == '__main__'"
+
+
 def _measure_functions(path: Path) -> Iterator[tuple[str, int]]:
     """Each function's statements, from the first line to the last."""
     for node in ast.walk(ast.parse(path.read_text())):
