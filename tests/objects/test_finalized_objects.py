@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 import pytest
 
 import batten
-from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
+from batten.crashlab.servers.object_relay import ObjectRelay, kill_at
 from batten.crashlab.servers.object_server import ObjectStoreServer
 from batten.errors import BusyError, UsageError
 from batten.inspect.verifying.verify import verify
@@ -210,17 +209,7 @@ def test_killed_at_a_request(
         mishap = seeded.choice([Fate.LOST, Fate.UNHEARD, Fate.LATE])
         assert start(tmp_path, output, "old", "0").wait() == 0
 
-        def fate(
-            request: ObjectRequest,
-            at: int = at,
-            begun: list[subprocess.Popen[bytes]] = begun,
-            mishap: Fate = mishap,
-        ) -> Fate:
-            if request.number != at:
-                return Fate.DONE
-            os.killpg(begun[0].pid, signal.SIGKILL)
-            return mishap
-
+        fate = kill_at(at, mishap, begun)
         with monkeypatch.context() as patch, ObjectRelay(objects.port, fate) as relay:
             patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
             begun.append(start(tmp_path, output, "new", "1"))

@@ -6,7 +6,6 @@ What a reader finds at each moment is tried in memory, by tests/engine/test_gene
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from random import Random
 import pytest
 
 import batten
-from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
+from batten.crashlab.servers.object_relay import ObjectRelay, kill_at
 from batten.crashlab.servers.object_server import BUCKET, ObjectStoreServer
 from batten.ledger.generations import find_current
 from batten.model.disk.names import Layout
@@ -113,17 +112,7 @@ def test_killed_at_a_request_of_a_fresh_run(
         mishap = seeded.choice([Fate.LOST, Fate.UNHEARD, Fate.LATE])
         assert start(tmp_path, output, "old").wait() == 0
 
-        def fate(
-            request: ObjectRequest,
-            at: int = at,
-            begun: list[subprocess.Popen[bytes]] = begun,
-            mishap: Fate = mishap,
-        ) -> Fate:
-            if request.number != at:
-                return Fate.DONE
-            os.killpg(begun[0].pid, signal.SIGKILL)
-            return mishap
-
+        fate = kill_at(at, mishap, begun)
         with monkeypatch.context() as patch, ObjectRelay(objects.port, fate) as relay:
             patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
             begun.append(start(tmp_path, output, "new", "fresh"))

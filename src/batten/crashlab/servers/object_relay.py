@@ -7,8 +7,11 @@ with ObjectRelay(server.port, lambda request: Fate.LOST) as relay:
 from __future__ import annotations
 
 import http.client
+import os
+import signal
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple, Self
 
@@ -36,6 +39,21 @@ class ObjectRequest(NamedTuple):
         return self.method in ("PUT", "POST", "DELETE")
 
 
+Choose = Callable[[ObjectRequest], Fate]
+
+
+def kill_at(number: int, fate: Fate, begun: Sequence[subprocess.Popen[bytes]]) -> Choose:
+    """The first that has begun is killed with its group at this request, which meets the fate."""
+
+    def choose(request: ObjectRequest) -> Fate:
+        if request.number != number:
+            return Fate.DONE
+        os.killpg(begun[0].pid, signal.SIGKILL)
+        return fate
+
+    return choose
+
+
 class ObjectRelay:
     """Listens on `port` of this machine, and passes requests on.
 
@@ -45,7 +63,7 @@ class ObjectRelay:
     def __init__(
         self,
         server_port: int,
-        fate: Callable[[ObjectRequest], Fate],
+        fate: Choose,
         kill: Callable[[], None] = lambda: None,
     ) -> None:
         self._server_port, self._fate, self._kill = server_port, fate, kill
