@@ -92,7 +92,12 @@ class AsyncExecutor:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._run.serve())
+        serving = self._loop.create_task(self._run.serve())
+        while not serving.done():
+            # What a task of the user's own raises so also ends the loop, not only that task. Nobody
+            # interrupts this thread itself.
+            with suppress(SystemExit, KeyboardInterrupt):
+                self._loop.run_until_complete(serving)
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
 

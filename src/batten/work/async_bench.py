@@ -222,7 +222,9 @@ class AsyncBench:
             self._take_end(own, number, failed.at(number), clock() - began)
         except Unfit as error:
             self._take_end(own, number, failure_of(error, number), clock() - began)
-        except Exception as error:  # noqa: BLE001 - raised again by who stages
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again by who stages
             own.error = error
         finally:
             if hold is not None:

@@ -18,7 +18,13 @@ from batten.jobs.batch_api import BatchApi
 from batten.jobs.devices import Worker
 from batten.jobs.step import Step
 from batten.work.calling.cached_steps import find_kept
-from batten.work.calling.calls import find_last_maker, find_pause, list_rows, prepare_function
+from batten.work.calling.calls import (
+    as_final,
+    find_last_maker,
+    find_pause,
+    list_rows,
+    prepare_function,
+)
 from batten.work.calling.holding import Hold, take_streams, takes_folder
 from batten.work.calling.results import hold_input, list_results
 from batten.work.own_workers.server import ServerState
@@ -91,14 +97,18 @@ class AsyncCall:
                     return await self._once(value, hold)
                 async with self._places:
                     return await self._try(value, item, place, self._throttle, hold)
-            except BattenError:
+            except (BattenError, asyncio.CancelledError):
                 raise
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - raised by `find_pause`
+            # Catch anything: extensions in Rust panic with what is no `Exception`.
+            except BaseException as error:
                 if losses.look() != lost:
                     # The reader of the log went away meanwhile, which may be why it failed.
                     continue
                 if (teller := current_teller()) is not None:
                     teller.fail_try()
+                if isinstance(error, GeneratorExit):
+                    # Python lets nothing wait that was told this.
+                    raise as_final(error, attempt) from error
                 if self._server is not None and await self._server.was_down(error, downs):
                     continue
                 pause = find_pause(self._retry, error, attempt)
@@ -120,12 +130,6 @@ class AsyncCall:
             if self._timeout_seconds is None:
                 return await self._once(value, hold)
             return await self._within_time(value, self._timeout_seconds, hold)
-        except asyncio.CancelledError as caught:
-            error = caught
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise RuntimeError("the function cancelled itself") from None
         except BaseException as caught:
             error = caught
             raise
@@ -144,6 +148,15 @@ class AsyncCall:
             raise TimeoutError(f"the item took longer than {seconds:g} seconds") from None
 
     async def _once(self, value: Any, hold: Hold | None) -> Any:
+        try:
+            return await self._call(value, hold)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError("the function cancelled itself") from None
+
+    async def _call(self, value: Any, hold: Hold | None) -> Any:
         given = (hold.make_folder(),) if hold is not None and self._takes_folder else ()
         made = self._function(value, *given)
         if inspect.isawaitable(made):
