@@ -65,3 +65,11 @@ def test_the_item_fails(raised: str, call: str, folder: Folder) -> None:
     assert failed["key"] == "4"
     assert failed["attempts"] == (1 if is_final else 2)
     assert [row["item"] for row in folder.rows()] == [0, 1, 2, 3, 5, 6, 7, 8]
+
+
+def test_a_function_stops_the_loop(folder: Folder) -> None:
+    text = JOB.replace("STEPS", "map(ask)").replace("RAISED", "KeyError(item)")
+    folder.write_job(text.replace("CALL", "asyncio.get_running_loop().stop(); await rest()"))
+    ended = folder.run()
+    assert ended.exit_code == 0, ended.stderr
+    assert len(folder.rows()) == 9

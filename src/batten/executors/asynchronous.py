@@ -93,11 +93,13 @@ class AsyncExecutor:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         serving = self._loop.create_task(self._run.serve())
+        serving.add_done_callback(lambda _: self._loop.stop())
         while not serving.done():
-            # What a task of the user's own raises so also ends the loop, not only that task. Nobody
-            # interrupts this thread itself.
+            # The user's code may stop the loop, and what its tasks raise so ends the loop, too.
+            # Nobody interrupts this thread itself.
             with suppress(SystemExit, KeyboardInterrupt):
-                self._loop.run_until_complete(serving)
+                self._loop.run_forever()
+        serving.result()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
 
