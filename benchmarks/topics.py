@@ -9,10 +9,12 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from batten.crashlab.servers.broker import Broker
-from batten.sinks.kafka.messages import encode_messages
+from batten.sinks.kafka.messages import SelfContained, encode_json_values, encode_messages
 from batten.sinks.kafka.sink import KafkaSink
 from benchmarks.destinations import compare, make_part, stage
 from benchmarks.measure import Figure
+
+VALUES = SelfContained(encode_json_values)
 
 
 def measure(folder: Path, runs: int) -> list[Figure]:
@@ -39,7 +41,7 @@ def produce_bare(broker: Broker, part: Path) -> Callable[[], None]:
     def produce() -> None:
         producer.begin_transaction()
         staged = stage(part, "bare", 0)
-        for each in encode_messages(staged, key="name", format="json", partitions=1):
+        for each in encode_messages(staged, key="name", values=VALUES, partitions=1):
             while True:
                 try:
                     producer.produce("bare", each.value, each.key, headers=each.headers)

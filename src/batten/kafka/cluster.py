@@ -137,12 +137,12 @@ class Cluster:
             if raised.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
 
-    def refuse_expiring(self, topic: str) -> None:
-        """Raises `RefusedError` for a topic of tokens that may lose one."""
+    def refuse_expiring(self, topic: str, kept: str) -> None:
+        """Raises `RefusedError` for a topic that may lose what is kept there, such as tokens."""
         policy = self.read_setting(topic, "cleanup.policy")
         if policy not in ("", "compact"):
             raise RefusedError(
-                f"The topic {topic} is to keep tokens for ever, and has cleanup.policy={policy}.",
+                f"The topic {topic} is to keep {kept} for ever, and has cleanup.policy={policy}.",
                 safe="Nothing was changed there.",
                 next="Set its cleanup.policy to compact, then run the same command again.",
             )

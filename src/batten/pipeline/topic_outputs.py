@@ -22,7 +22,8 @@ class TopicOutputs(Outputs):
         *,
         servers: str,
         key: str = "",
-        format: Literal["json", "arrow"] = "json",
+        format: Literal["json", "avro", "arrow"] = "json",
+        schema_registry: str | Secret = "",
         config: Mapping[str, str | Secret] | None = None,
         transactions: bool = True,
         dataset: str = "",
@@ -40,8 +41,11 @@ class TopicOutputs(Outputs):
             servers: The brokers, as `host:port`, several with commas between them.
             key: The column whose values are the keys of messages. By default they have none, and
                 batch by batch they go round the partitions.
-            format: "json", the default, makes each value an object. "arrow" makes it a stream of
-                Arrow with the one row.
+            format: "json", the default, makes each value an object. "avro" makes it a record of
+                Avro. "arrow" makes it a stream of Arrow with the one row.
+            schema_registry: The address of the schema registry that gets the schema of "avro", such
+                as `https://registry:8081`; with a password in it, the `batten.Secret` that holds
+                it. By default there is none, and schemas go into the topic `TOPIC-batten-schemas`.
             config: Further settings of the client, by librdkafka's names, such as
                 `{"sasl.password": batten.Secret("KAFKA_PASSWORD")}`. By default there are none.
             transactions: Give False where the broker can't do transactions. Then a batch may be
@@ -69,6 +73,7 @@ class TopicOutputs(Outputs):
             servers=servers,
             message_key=key,
             format=format,
+            schema_registry=schema_registry,
             config=copy_config(config),
             has_transactions=transactions,
             dataset=dataset,

@@ -19,6 +19,7 @@ from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.sinks.base import Staged
 from batten.sinks.kafka.failures import translated
 from batten.sinks.kafka.fitting import Fitting, find_bytes_max, refuse_unknown_key
+from batten.sinks.kafka.messages import VALUE_FORMATS
 from batten.sinks.kafka.tokens import KeptToken, TokenLog, encode_key, find_latest_ends
 from batten.sinks.kafka.writing import Writer
 from batten.sinks.rows.revisions import select_lacking
@@ -36,6 +37,7 @@ class KafkaDestination:
         self._sink, self._target = sink, target
         self._cluster = Cluster(sink.servers, sink.read_config(), sink.timeout_seconds)
         self._log = TokenLog(self._cluster, sink.topic)
+        self._values = VALUE_FORMATS[sink.format].open(sink, self._cluster)
         self._writer: Writer | None = None
         self._written_as: str | None = None
         self._ends: dict[int, int] = {}
@@ -48,12 +50,13 @@ class KafkaDestination:
         refuse_unknown_key(self._target, schema, self._sink.message_key)
         tokens = self._log.name
         with self._translated("Preparing"):
+            self._values.prepare(schema)
             self._cluster.ensure_topic(self._sink.topic, partitions=DEFAULT, config={})
             self._cluster.ensure_topic(tokens, partitions=1, config={"cleanup.policy": "compact"})
-            self._cluster.refuse_expiring(tokens)
+            self._cluster.refuse_expiring(tokens, "tokens")
 
     def add_columns(self, schema: pa.Schema) -> None:
-        """Each message brings its columns along."""
+        """Each message has the columns of its rows."""
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         if not tokens:
@@ -90,7 +93,7 @@ class KafkaDestination:
         with self._translated("Publishing to"):
             fitting = self._fit(staged, staged)
             deque(fitting, maxlen=0)
-            fitting.refuse_large()
+            fitting.refuse_unfit()
 
     def close(self) -> None:
         self._drop_writer()
@@ -116,7 +119,7 @@ class KafkaDestination:
         try:
             writer.begin()
             writer.send(self._sink.topic, messages)
-            messages.refuse_large()
+            messages.refuse_unfit()
             ends = self._look_at_topic()
             kept = KeptToken(
                 digest=staged.token.digest, outcomes=staged.outcomes, topic_id=self._id, ends=ends
@@ -141,8 +144,9 @@ class KafkaDestination:
     def _fit(self, lacking: Staged, staged: Staged) -> Fitting:
         if not self._bytes_max:
             self._bytes_max = find_bytes_max(self._cluster, self._sink.topic)
+        self._values.prepare(staged.schema)
         sizes = {"bytes_max": self._bytes_max, "partitions": self._partitions}
-        return Fitting(lacking, staged, self._sink, **sizes)
+        return Fitting(lacking, staged, self._sink, self._values, **sizes)
 
     def _look_at_topic(self) -> dict[int, int]:
         """The ends of its partitions. Raises `InconsistentError` if it was made anew meanwhile."""

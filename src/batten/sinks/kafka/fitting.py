@@ -1,4 +1,4 @@
-"""Messages that a topic takes, and items whose messages are too large for it."""
+"""Messages that a topic takes, and items of which it can't take one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from batten.errors import RefusedError
 from batten.model.disk.outcomes import decode_outcomes
 from batten.model.telling.counts import count_of
 from batten.sinks.base import RejectedError, Staged
-from batten.sinks.kafka.messages import Message, encode_messages
+from batten.sinks.kafka.messages import Message, ValueEncoder, encode_messages
 from batten.sinks.rows.rejecting import UnstorableError
 
 if TYPE_CHECKING:
@@ -31,44 +31,55 @@ def find_bytes_max(cluster: Cluster, topic: str) -> int:
 
 
 class Fitting:
-    """The messages of the rows of a batch that are `lacking`. Those that are too large are known
+    """The messages of the rows of a batch that are `lacking`. Those that can't be sent are known
     when all others have been given."""
 
     def __init__(
-        self, lacking: Staged, staged: Staged, topic: KafkaTopic, *, bytes_max: int, partitions: int
+        self,
+        lacking: Staged,
+        staged: Staged,
+        topic: KafkaTopic,
+        values: ValueEncoder,
+        *,
+        bytes_max: int,
+        partitions: int,
     ) -> None:
         self._lacking, self._staged, self._topic = lacking, staged, topic
+        self._values = values
         self._bytes_max, self._partitions = bytes_max, partitions
-        self._large: dict[object, int] = {}
+        self._unfit: dict[object, UnstorableError] = {}
 
     def __iter__(self) -> Iterator[Message]:
-        topic = self._topic
+        key, partitions = self._topic.message_key, self._partitions
         for message in encode_messages(
-            self._lacking, key=topic.message_key, format=topic.format, partitions=self._partitions
+            self._lacking, key=key, values=self._values, partitions=partitions
         ):
-            if message.size > self._bytes_max:
-                self._large[message.item] = message.size
+            if message.error is not None:
+                self._unfit[message.item] = message.error
+            elif message.size > self._bytes_max:
+                self._unfit[message.item] = UnstorableError(
+                    f"its message has {count_of(message.size, 'byte')}, and the topic takes "
+                    f"{self._bytes_max:,}"
+                )
             else:
                 yield message
 
-    def refuse_large(self) -> None:
-        """Raises `RejectedError` for the items that have a message that is too large, by their
+    def refuse_unfit(self) -> None:
+        """Raises `RejectedError` for the items that have a message that can't be sent, by their
         numbers in the batch; of a whole table `RefusedError`."""
-        if not self._large:
+        if not self._unfit:
             return
         errors: dict[int, Exception] = {
-            number: UnstorableError(
-                f"its message has {count_of(self._large[item], 'byte')}, and the topic takes "
-                f"{self._bytes_max:,}"
-            )
+            number: self._unfit[item]
             for number, item in _number(self._staged)
-            if item in self._large
+            if item in self._unfit
         }
         if self._staged.is_whole:
             raise RefusedError(
                 f"The topic {self._topic.topic} can't hold a row: {next(iter(errors.values()))}.",
                 safe="Nothing was changed there; all rows are kept in the ledger.",
-                next="Raise the topic's max.message.bytes, or make smaller rows, then run again.",
+                next="Change the row; or, if it is too large, raise the topic's "
+                "max.message.bytes. Then run again.",
             )
         raise RejectedError(errors)
 

@@ -15,12 +15,13 @@ from batten.model.value_class import value_class
 class KafkaTopic:
     """`topic` of the cluster at `servers`; what `config` says goes to the client as it is.
     `message_key` is the column that gives messages their keys. `timeout_seconds` is the longest
-    that the broker may say nothing."""
+    that the broker, and the registry of schemas, may say nothing."""
 
     topic: str
     servers: str
     message_key: str = ""
     format: str = "json"
+    schema_registry: str | Secret = ""
     config: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
     has_transactions: bool = True
     timeout_seconds: float = 60.0

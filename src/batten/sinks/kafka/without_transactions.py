@@ -15,7 +15,7 @@ from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.sinks.base import Staged
 from batten.sinks.kafka.failures import PUBLISHER, translated
 from batten.sinks.kafka.fitting import Fitting, find_bytes_max, refuse_unknown_key
-from batten.sinks.kafka.messages import Message
+from batten.sinks.kafka.messages import VALUE_FORMATS, Message
 from batten.sinks.kafka.writing import drop, producer_settings, send_all
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class PlainKafkaDestination:
     def __init__(self, sink: KafkaTopic, target: str) -> None:
         self._sink, self._target = sink, target
         self._cluster = Cluster(sink.servers, sink.read_config(), sink.timeout_seconds)
+        self._values = VALUE_FORMATS[sink.format].open(sink, self._cluster)
         self._producer: Producer | None = None
         self._bytes_max = self._partitions = 0
         with translated("Connecting to", target, self._cluster.config):
@@ -39,10 +40,11 @@ class PlainKafkaDestination:
     def prepare(self, schema: pa.Schema) -> None:
         refuse_unknown_key(self._target, schema, self._sink.message_key)
         with translated("Preparing", self._target, self._cluster.config):
+            self._values.prepare(schema)
             self._cluster.ensure_topic(self._sink.topic, partitions=DEFAULT, config={})
 
     def add_columns(self, schema: pa.Schema) -> None:
-        """Each message brings its columns along."""
+        """Each message has the columns of its rows."""
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         """Nothing is known of any: it can't be asked."""
@@ -70,10 +72,11 @@ class PlainKafkaDestination:
             topic = self._cluster.find_topic(self._sink.topic)
             self._partitions = topic.partitions if topic is not None else 1
             self._bytes_max = find_bytes_max(self._cluster, self._sink.topic)
+        self._values.prepare(staged.schema)
         sizes = {"bytes_max": self._bytes_max, "partitions": self._partitions}
-        fitting = Fitting(staged, staged, self._sink, **sizes)
+        fitting = Fitting(staged, staged, self._sink, self._values, **sizes)
         messages = list(fitting)
-        fitting.refuse_large()
+        fitting.refuse_unfit()
         return messages
 
     def _send(self, messages: Sequence[Message]) -> PublishEnd:
