@@ -453,3 +453,33 @@ def test_a_deletion_is_disturbed_at_any_call(
         "clean.py", prepare=prepare, check=check_done, check_always=check_always
     )
     disturb(experiment, tmp_path, seeded=seeded, faults=faults, sample=sample)
+
+
+def job_of(folder: Path, landed: str) -> Pipeline:
+    made = batten.from_landed(folder / landed).map(keep, version="1").options(batch_size=3)
+    return made.write_parquet(folder / "out")
+
+
+def test_no_dataset_goes_on_with_another_landing(tmp_path: Path) -> None:
+    """Its offsets are the same numbers, and would count as done."""
+    land(tmp_path, 6)
+    batten.land(range(100, 108), into=tmp_path / "others")
+    run(job_of(tmp_path, "landed"))
+    for _ in range(2):
+        with pytest.raises(RefusedError, match="The landing can't change within one dataset"):
+            run(job_of(tmp_path, "others"), accept_change=True)
+    assert rows(tmp_path) == list(range(6))
+    assert not find_uses_folder(tmp_path / "others").exists()
+
+
+def test_a_landing_that_was_moved_is_the_same(tmp_path: Path) -> None:
+    land(tmp_path, 6)
+    run(job_of(tmp_path, "landed"))
+    (tmp_path / "far").mkdir()
+    for name in ("landed", "landed.batten"):
+        (tmp_path / name).rename(tmp_path / "far" / name)
+    land(tmp_path / "far", 12)
+    with pytest.raises(RefusedError, match="other code or settings"):
+        run(job_of(tmp_path, "far/landed"))
+    run(job_of(tmp_path, "far/landed"), accept_change=True)
+    assert rows(tmp_path) == list(range(12))

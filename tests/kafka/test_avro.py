@@ -426,3 +426,29 @@ def test_schemas_that_may_expire_are_refused(broker: Broker, topic: str, tmp_pat
 def test_seconds_are_told_in_what_avro_has() -> None:
     kept = pa.array([timedelta(0).seconds, None, 5], pa.int32()).cast(pa.time32("s"))
     assert list_values(kept) == [0, None, 5000]
+
+
+class Decode:
+    """As the guide has it."""
+
+    def __init__(self, address: str) -> None:
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+        from confluent_kafka.schema_registry.avro import AvroDeserializer
+
+        self._decode = AvroDeserializer(SchemaRegistryClient({"url": address}))
+
+    def __call__(self, message: dict[str, Any]) -> dict[str, Any]:
+        return {"order": self._decode(message["value"], None)["key"]}
+
+
+def test_values_of_avro_are_landed_and_decoded_by_a_step(
+    broker: Broker, topic: str, registry: Registry, tmp_path: Path
+) -> None:
+    run(job(broker, topic, tmp_path, schema_registry=registry.address))
+    landed = batten.from_kafka(
+        topic, servers=broker.servers, into=tmp_path / "landed", format="bytes"
+    )
+    decode = Decode(registry.address)
+    run(landed.map(decode, version="1").write_parquet(tmp_path / "orders"))
+    rows = batten.open(tmp_path / "orders").to_arrow().to_pylist()
+    assert [row["order"] for row in rows] == list(range(6))

@@ -228,3 +228,20 @@ def test_landed_messages_that_are_worked_on_are_deleted_and_not_read_again(
     assert sorted(values(tmp_path)) == [*map(str, range(7)), "p0", "p1", "p2"]
     with pytest.raises(RefusedError, match="were deleted"):
         run(replace(pipeline, output=tmp_path / "other"))
+
+
+def test_a_dataset_goes_on_with_its_own_landing_alone(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    for name in (topic, f"{topic}-other"):
+        broker.make(name)
+        send(broker, name, 1, 2)
+    run(job(broker, topic, tmp_path))
+    other = batten.from_kafka(f"{topic}-other", servers=broker.servers, into=tmp_path / "others")
+    other = other.map(take, version="1").options(batch_size=4).write_parquet(tmp_path / "out")
+    with pytest.raises(RefusedError, match="The landing can't change within one dataset"):
+        other.run(executor="serial", accept_change=True)
+    assert not (tmp_path / "others").exists()
+    send(broker, topic, 3)
+    job(broker, topic, tmp_path, format="text").run(executor="serial", accept_change=True)
+    assert values(tmp_path) == ["1", "2", "3"]

@@ -21,6 +21,7 @@ from batten.errors import usage_error
 from batten.fingerprint.secret import Secret
 from batten.kafka.connecting import not_answered
 from batten.model.json_text import parse_json
+from batten.redirects import NoRedirect
 
 if TYPE_CHECKING:
     from batten.kafka.client_errors import Asker
@@ -85,7 +86,7 @@ class Registry:
             login = base64.b64encode(pair.encode()).decode()
             self._headers["Authorization"] = f"Basic {login}"
             self._hidden = [written, login, *filter(None, [parts.password, pair.partition(":")[2]])]
-        self._opener = urllib.request.build_opener(_NoRedirect())
+        self._opener = urllib.request.build_opener(NoRedirect())
 
     def register(self, subject: str, schema: str) -> int:
         """The schema's id. Raises what the asker makes of it."""
@@ -156,13 +157,6 @@ class Registry:
                 "another topic; or change what that subject takes for compatible"
             )
         return self._asker.refused(action, self.name, said, remedy=remedy, hidden=self._hidden)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Whoever is sent elsewhere would take the password along."""
-
-    def redirect_request(self, *arguments: Any, **named: Any) -> None:
-        return None
 
 
 def _read(answer: http.client.HTTPResponse, ends_at: float, seconds: float) -> bytes:

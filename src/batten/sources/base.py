@@ -137,6 +137,13 @@ def with_reader(source: Source, output: str, dataset: str, *, is_begun: bool) ->
     return source if make is None else make(output, dataset, is_begun=is_begun)
 
 
+def is_read_by(source: Source, output: str, dataset: str) -> bool:
+    """Whether this is what the dataset of that output was made of so far. So is any source whose
+    keys mean the same wherever it lies."""
+    known: Callable[[str, str], bool] | None = getattr(source, "is_read_by", None)
+    return known is None or known(output, dataset)
+
+
 def with_until(source: Source, until: str) -> Source:
     """The source, read up to there. Raises `UsageError` where that is no place in it."""
     make: Callable[[str], Source] | None = getattr(source, "with_until", None)

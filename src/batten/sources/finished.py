@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batten.model.disk.items.row_digests import DIGEST_BYTES
-from batten.sources.base import ItemsWanted, ScanBlock, Source, with_reader
+from batten.sources.base import ItemsWanted, ScanBlock, Source, is_read_by, with_reader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,6 +76,9 @@ class FinishedItems:
         return FinishedItems(
             with_reader(self._source, output, dataset, is_begun=is_begun), self._rows
         )
+
+    def is_read_by(self, output: str, dataset: str) -> bool:
+        return is_read_by(self._source, output, dataset)
 
     def scan(self) -> Iterator[ScanBlock]:
         for block in self._source.scan():

@@ -24,7 +24,7 @@ from batten.model.disk.landed import (
 )
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.identity.keys import SourceChanged
-from batten.sources.landed_uses import is_noted, note_use
+from batten.sources.landed_uses import is_noted, is_read_by, note_use
 from batten.sources.paths import require_folder, source_error, translated_errors
 from batten.storage.addresses import local_path
 from batten.storage.beneath import Beneath
@@ -68,6 +68,10 @@ class LandedSource:
         made._use = LandedUse(output=output, prefix="", dataset=dataset)
         made._is_begun = is_begun
         return made
+
+    def is_read_by(self, output: str, dataset: str) -> bool:
+        """Whether it was noted that this dataset is made of it, wherever either lies now."""
+        return is_read_by(self._path, LandedUse(output=output, prefix="", dataset=dataset))
 
     def scan(self) -> Iterator[ScanBlock]:
         require_folder(self._path)

@@ -79,6 +79,13 @@ def is_noted(landed: Path, use: LandedUse) -> bool:
     )
 
 
+def is_read_by(landed: Path, use: LandedUse) -> bool:
+    """Whether its dataset is noted, be it that the landing or the output was moved since. Raises
+    `CorruptError` for a note that can't be read."""
+    is_known = any(each.dataset == use.dataset for each in list_uses(landed))
+    return is_known or is_noted(landed, use)
+
+
 def list_uses(landed: Path) -> list[LandedUse]:
     """Raises `CorruptError` for a note that can't be read."""
     real = _find_real(landed)

@@ -25,6 +25,7 @@ from batten.errors import UsageError
 from batten.fingerprint.secret import Secret
 from batten.model.json_text import parse_json
 from batten.printable import blot
+from batten.redirects import NoRedirect
 
 TOKEN = "batten_token"
 """What the token is called in a batch's metadata."""
@@ -58,7 +59,7 @@ class BatchVendor:
     def __init__(self, base_url: str, key: Secret | None) -> None:
         self._base_url = base_url
         self._key = key
-        self._opener = urllib.request.build_opener(_NoRedirect())
+        self._opener = urllib.request.build_opener(NoRedirect())
 
     def upload(self, name: str, data: bytes) -> str:
         """Give it the requests; what it calls the file."""
@@ -211,13 +212,6 @@ class BatchVendor:
             raise SilentVendorError(f"it answered with HTTP {error.code}") from None
         except (OSError, http.client.HTTPException) as error:
             raise SilentVendorError(blot(f"{type(error).__name__}: {error}")) from error
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A request that begins something is not to be asked of somebody else."""
-
-    def redirect_request(self, *arguments: Any, **named: Any) -> None:
-        return None
 
 
 def _read(answer: http.client.HTTPResponse, bytes_max: int) -> bytes:

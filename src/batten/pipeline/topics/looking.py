@@ -17,6 +17,7 @@ from batten.pipeline.topics.landing import (
 from batten.sources.base import SCAN_BLOCK_ITEMS, ScanBlock, Unavailable
 from batten.sources.identity.keys import SourceChanged
 from batten.sources.landed import LandedSource, list_landed
+from batten.sources.landed_uses import is_read_by
 from batten.storage.local.there import is_folder
 
 
@@ -45,6 +46,11 @@ def scan_landed(
     for block in source.scan():
         keys = [f"{prefix}{key}" for key in block.keys or ()]
         yield ScanBlock(count=block.count, keys=keys, positions=block.positions)
+
+
+def is_partition_read_by(place: TopicPlace, partition: int, output: str, dataset: str) -> bool:
+    use = LandedUse(output=output, prefix=f"{partition}-", dataset=dataset)
+    return is_read_by(place.folder(partition), use)
 
 
 def scan_without_landing(place: TopicPlace, until: str) -> Iterator[ScanBlock]:

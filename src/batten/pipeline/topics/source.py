@@ -19,6 +19,7 @@ from batten.pipeline.pipeline import Pipeline
 from batten.pipeline.topics.landing import TopicPlace, land_topic, unpack
 from batten.pipeline.topics.looking import (
     find_landed_end,
+    is_partition_read_by,
     list_partitions,
     read_one,
     scan_landed,
@@ -109,6 +110,13 @@ class KafkaSource:
         """The same, which notes before it is read that this output is made of it."""
         use = LandedUse(output=output, prefix="", dataset=dataset)
         return self._replaced(use=use, is_begun=is_begun)
+
+    def is_read_by(self, output: str, dataset: str) -> bool:
+        """Whether it was noted at some partition that this dataset is made of it."""
+        return any(
+            is_partition_read_by(self._place, partition, output, dataset)
+            for partition in list_partitions(self._place)
+        )
 
     def without_changes(self) -> KafkaSource:
         """The same, which lands nothing: it reads what was not landed from the topic."""

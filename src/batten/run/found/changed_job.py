@@ -5,7 +5,7 @@ from __future__ import annotations
 from batten.ledger.facts.observation import Observation
 from batten.ledger.judge import Judgement
 from batten.model.disk.destinations.delivery import find_kept
-from batten.model.disk.records import Fingerprint, Unreadable
+from batten.model.disk.records import Fingerprint, Unreadable, name_dataset
 from batten.model.disk.runs.refusals import Way, order_ways
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import ELSEWHERE
@@ -14,6 +14,7 @@ from batten.model.value_class import value_class
 from batten.plan.differing import ChangedJobError
 from batten.run.context import Context
 from batten.run.identity import ONE_PER_DATASET, is_of_code
+from batten.sources.base import is_read_by
 
 
 def refuse_changed(
@@ -235,4 +236,9 @@ def _list_fixed(context: Context, observation: Observation, fingerprint: Fingerp
     segments = observation.segments
     if segments and segments[0].is_keyed != context.pipeline.source.is_keyed:
         differing.append("kind of keys")
+    is_elsewhere = bool(segments) and old.get("source") != fingerprint.parts.get("source")
+    output = f"{context.storage.place}/{context.layout.output}"
+    if is_elsewhere and not is_read_by(context.pipeline.source, output, name_dataset(config)):
+        # Offsets name items of one landing alone (decision 0144).
+        differing.append("landing")
     return differing
