@@ -121,6 +121,21 @@ def test_a_batch_of_many_small_messages_fits_a_topic_of_small_ones(
     assert [row["key"] for row in broker.read_rows(topic)] == list(range(400))
 
 
+def test_a_topic_with_another_id_is_told(broker: Broker, topic: str, tmp_path: Path) -> None:
+    """Also where it has as many messages. The broker of the tests gives no ids, so tokens do."""
+    from confluent_kafka import Producer
+
+    run(job(broker, topic, tmp_path), limit=8)
+    producer = Producer({"bootstrap.servers": broker.servers, "log_level": 0})
+    for each in broker.read(topic + ENDING):
+        told = {**json.loads(each.value()), "topic_id": f"of-{each.key().decode()}"}
+        producer.produce(topic + ENDING, json.dumps(told), each.key(), 0)
+    producer.flush(30)
+    with pytest.raises(InconsistentError, match="was made anew: it has another id"):
+        run(job(broker, topic, tmp_path))
+    assert len(broker.read(topic)) == 8
+
+
 @pytest.mark.parametrize("is_made_anew", [False, True])
 def test_a_topic_that_is_gone_is_told(
     is_made_anew: bool, broker: Broker, topic: str, tmp_path: Path
