@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from batten.crashlab.servers.broker import OTHER, Broker
+from batten.crashlab.servers.broker_relay import BrokerRelay
+from batten.kafka.schema_topic import ENDING as SCHEMAS
 from batten.sinks.kafka.tokens import ENDING
 
 _used: list[str] = []
@@ -22,7 +24,7 @@ def broker() -> Iterator[Broker]:
     with Broker() as made:
         yield made
         if OTHER:
-            made.delete([name + ending for name in _used for ending in ("", ENDING)])
+            made.delete([name + ending for name in _used for ending in ("", ENDING, SCHEMAS)])
 
 
 @pytest.fixture
@@ -31,6 +33,15 @@ def own_broker() -> Iterator[Broker]:
     if OTHER:
         pytest.skip("BATTEN_KAFKA names a broker, which tests don't end")
     with Broker() as made:
+        yield made
+
+
+@pytest.fixture
+def relay(broker: Broker) -> Iterator[BrokerRelay]:
+    """Stands before the broker, and fails as it is told to."""
+    if OTHER:
+        pytest.skip("BATTEN_KAFKA names a broker, which tells clients where it is itself")
+    with BrokerRelay(broker.port) as made:
         yield made
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import pickle
+import random
+import sqlite3
 import struct
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -20,16 +24,25 @@ import pytest
 from tests.kafka.registry import Fault, Registry
 
 import batten
+from batten.crashlab.servers.broker_relay import Asked, BrokerRelay, nth
+from batten.crashlab.servers.relay import Mishap
 from batten.errors import RefusedError, StorageError, UsageError
 from batten.inspect.show import show
+from batten.kafka import registry as registry_client
+from batten.kafka import schema_topic
 from batten.kafka.schema_topic import ENDING
 from batten.pipeline.pipeline import Pipeline
+from batten.sinks.kafka import destination
+from batten.sinks.kafka.avro import format
 from batten.sinks.kafka.avro.rows import list_values
 from batten.sinks.kafka.tokens import ENDING as TOKENS
+from batten.testing.kills import kill_at_line
 
 if TYPE_CHECKING:
     from batten.crashlab.servers.broker import Broker
 
+KILLS = 3
+LINES = 200
 HELD = "hunter2-of-the-test"
 LOCAL = datetime.fromisoformat("2026-04-24T06:00")
 
@@ -47,11 +60,11 @@ def double(number: int) -> dict[str, int]:
 def job(
     broker: Broker, topic: str, folder: Path, make: Any = double, *, items: int = 6, **options: Any
 ) -> Pipeline:
-    given = {"version": "1", **options.pop("map", {})}
-    made = batten.from_range(items).map(make, **given).options(batch_size=2)
+    made = batten.from_range(items).map(make, version="1").options(batch_size=2)
     if schema := options.pop("schema", None):
         made = made.options(schema=schema)
-    written = made.write_kafka(topic, servers=broker.servers, format="avro", **options)
+    given = {"servers": broker.servers, "format": "avro", **options}
+    written = made.write_kafka(topic, **given)
     return replace(written, output=folder / "out")
 
 
@@ -111,11 +124,84 @@ def test_confluents_deserializer_reads_what_was_registered(
     assert again.status == "nothing-to-do"
 
 
+def test_a_second_destination_gets_its_schema_before_the_first_gets_rows(
+    broker: Broker, topic: str, registry: Registry, tmp_path: Path
+) -> None:
+    registry.fails = (409, b'{"error_code": 409, "message": "It is incompatible"}')
+    made = batten.from_range(6).map(double, version="1").options(batch_size=2)
+    first = made.write_sqlite(tmp_path / "rows.db", table="rows", ledger=tmp_path / "out")
+    given = {"servers": broker.servers, "format": "avro", "schema_registry": registry.address}
+    both = first.write_kafka(topic, **given)
+    with pytest.raises(RefusedError, match="HTTP 409"):
+        run(both)
+    with closing(sqlite3.connect(tmp_path / "rows.db")) as base:
+        tables = base.execute("SELECT name FROM sqlite_master WHERE name = 'rows'").fetchall()
+        assert [base.execute("SELECT * FROM rows").fetchall() for _ in tables] in ([], [[]])
+    run(both)
+    assert [row["key"] for row in read_with_confluent(broker, topic, registry)] == list(range(6))
+
+
+def test_batches_of_before_and_after_a_new_column_are_read_alike(
+    broker: Broker, topic: str, registry: Registry, tmp_path: Path
+) -> None:
+    registry.fails = (500, b"")
+    pipeline = job(broker, topic, tmp_path, schema_registry=registry.address)
+    with pytest.raises(StorageError):
+        run(pipeline, limit=4)
+    more = job(broker, topic, tmp_path, add, schema_registry=registry.address)
+    run(more, accept_change=True, add_columns=True)
+    rows = read_with_confluent(broker, topic, registry)
+    assert [(row["key"], row["double"]) for row in rows] == [(n, 2 * n) for n in range(6)]
+    assert [row.get("triple") for row in rows][-2:] == [12, 15]
+
+
 def test_without_transactions_the_schema_is_there_too(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
     run(job(broker, topic, tmp_path, transactions=False))
     assert [row["key"] for row in read_without_registry(broker, topic)] == list(range(6))
+
+
+@pytest.mark.parametrize("failure", list(Mishap), ids=lambda each: each.name)
+@pytest.mark.parametrize("request_kind", [Asked.CREATE_TOPICS, Asked.PRODUCE])
+def test_a_connection_fails_while_a_schema_is_written(
+    request_kind: Asked,
+    failure: Mishap,
+    broker: Broker,
+    relay: BrokerRelay,
+    topic: str,
+    tmp_path: Path,
+) -> None:
+    relay.fail(nth(request_kind, 0), failure)
+    seconds = 2.0 if failure in (Mishap.HANG_BEFORE, Mishap.HANG_AFTER) else 20.0
+    with suppress(StorageError):
+        run(job(broker, topic, tmp_path, servers=relay.servers, timeout_seconds=seconds))
+    relay.fail(None, failure)
+    run(job(broker, topic, tmp_path, servers=relay.servers))
+    assert [row["key"] for row in read_without_registry(broker, topic)] == list(range(6))
+
+
+def test_killed_at_any_line_each_value_has_its_schema(
+    broker: Broker, registry: Registry, topic: str, tmp_path: Path, seeded: random.Random
+) -> None:
+    files = [inspect.getfile(each) for each in (destination, format, registry_client, schema_topic)]
+    for name, options in (("a", {}), ("b", {"schema_registry": registry.address})):
+        folder, own = tmp_path / name, f"{topic}-{name}"
+        folder.mkdir()
+        pipeline = job(broker, own, folder, **options)
+        for number in range(KILLS):
+            is_killed = kill_at_line(
+                lambda each=pipeline: run(each), files, seeded.randrange(1, LINES)
+            )
+            assert is_killed or number
+            if options:
+                read_with_confluent(broker, own, registry)
+            else:
+                read_without_registry(broker, own)
+        run(pipeline)
+    assert [row["key"] for row in read_without_registry(broker, f"{topic}-a")] == list(range(6))
+    rows = read_with_confluent(broker, f"{topic}-b", registry)
+    assert [row["key"] for row in rows] == list(range(6))
 
 
 ALL: dict[str, tuple[pa.DataType, Any, Any]] = {

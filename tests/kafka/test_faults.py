@@ -7,19 +7,18 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import batten
-from batten.crashlab.servers.broker import OTHER
 from batten.crashlab.servers.broker_relay import Asked, BrokerRelay, nth
 from batten.crashlab.servers.relay import Mishap
-from batten.errors import InconsistentError, RefusedError, StorageError
+from batten.errors import BusyError, InconsistentError, RefusedError, StorageError
 from batten.kafka import cluster
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.kafka import destination, tokens, writing
@@ -63,14 +62,6 @@ def run(pipeline: Pipeline) -> None:
 def check(broker: Broker, topic: str, batches: int = 3) -> None:
     rows = broker.read_rows(topic)
     assert rows == [{"key": n, "name": f"n{n}"} for n in range(batches * BATCH)]
-
-
-@pytest.fixture
-def relay(broker: Broker) -> Iterator[BrokerRelay]:
-    if OTHER:
-        pytest.skip("BATTEN_KAFKA names a broker, which tells clients where it is itself")
-    with BrokerRelay(broker.port) as made:
-        yield made
 
 
 @pytest.mark.parametrize("sample", [1, pytest.param(None, marks=pytest.mark.crash)])
@@ -158,6 +149,30 @@ def test_a_transaction_that_was_given_up_meanwhile_is_no_refusal(
         go_on()
     writer.close()
     assert broker.read(topic) == []
+
+
+@pytest.mark.parametrize("sends_tokens", [False, True])
+def test_a_process_that_was_fenced_off_is_told_as_that_at_any_step(
+    sends_tokens: bool, broker: Broker, topic: str
+) -> None:
+    """The client learns of it between any two messages, and says of the next a word of its own."""
+    broker.make(topic)
+    known = cluster.Cluster(broker.servers, {}, 20)
+    row = Message(item=0, partition=0, key=b"k", value=b"v", headers=[], size=2)
+    older = writing.Writer(known, topic, bytes_max=0, target=topic)
+    newer = writing.Writer(known, topic, bytes_max=0, target=topic)
+    older.begin()
+    with pytest.raises(BusyError), translated("Publishing to", topic, {}):
+        older.send(topic, [row])
+    send = (
+        partial(older.send_tokens, topic, [(b"k", b"v")])
+        if sends_tokens
+        else partial(older.send, topic, [row])
+    )
+    with pytest.raises(BusyError, match="has taken over"), translated("Publishing to", topic, {}):
+        send()
+    older.close()
+    newer.close()
 
 
 def test_a_broker_that_hangs_is_told_in_time(

@@ -59,6 +59,26 @@ def test_rows_keys_and_headers(broker: Broker, topic: str, tmp_path: Path) -> No
     assert (again.status, len(broker.read(topic))) == ("nothing-to-do", 12)
 
 
+OF_JAVA = {
+    "21": -973932308,
+    "foobar": -790332482,
+    "a-little-bit-long-string": -985981536,
+    "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+}
+"""What Kafka's own tests say of its hash of keys."""
+
+
+def test_keys_go_to_the_partition_that_java_chooses(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic, partitions=7)
+    made = batten.from_items(list(OF_JAVA)).map(lambda text: {"text": text}, version="1")
+    written = made.write_kafka(topic, servers=broker.servers, key="text")
+    run(replace(written, output=tmp_path / "out"))
+    found = {each.key().decode(): each.partition() for each in broker.read(topic)}
+    assert found == {text: (number & 0x7FFFFFFF) % 7 for text, number in OF_JAVA.items()}
+
+
 def test_batches_without_keys_go_round_the_partitions(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:

@@ -144,7 +144,6 @@ class KafkaDestination:
     def _fit(self, lacking: Staged, staged: Staged) -> Fitting:
         if not self._bytes_max:
             self._bytes_max = find_bytes_max(self._cluster, self._sink.topic)
-        self._values.prepare(staged.schema)
         sizes = {"bytes_max": self._bytes_max, "partitions": self._partitions}
         return Fitting(lacking, staged, self._sink, self._values, **sizes)
 

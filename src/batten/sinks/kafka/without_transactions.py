@@ -72,7 +72,6 @@ class PlainKafkaDestination:
             topic = self._cluster.find_topic(self._sink.topic)
             self._partitions = topic.partitions if topic is not None else 1
             self._bytes_max = find_bytes_max(self._cluster, self._sink.topic)
-        self._values.prepare(staged.schema)
         sizes = {"bytes_max": self._bytes_max, "partitions": self._partitions}
         fitting = Fitting(staged, staged, self._sink, self._values, **sizes)
         messages = list(fitting)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import RefusedError
@@ -68,11 +68,26 @@ class Writer:
 
     def send(self, topic: str, messages: Iterable[Message]) -> None:
         """All are with the broker when this returns, unless one failed: then the end tells."""
-        send_all(self._producer, topic, messages, self._seconds)
+        with self._telling_why():
+            send_all(self._producer, topic, messages, self._seconds)
 
     def send_tokens(self, topic: str, tokens: Iterable[tuple[bytes, bytes]]) -> None:
-        for key, value in tokens:
-            self._producer.produce(topic, value, key, partition=0)
+        with self._telling_why():
+            for key, value in tokens:
+                self._producer.produce(topic, value, key, partition=0)
+
+    @contextmanager
+    def _telling_why(self) -> Iterator[None]:
+        """A client that can go on no more says of each message only that. It tells the reason, such
+        as a newer process of this name, when it is asked for a transaction."""
+        from confluent_kafka import KafkaError, KafkaException
+
+        try:
+            yield
+        except KafkaException as raised:
+            if error_of(raised).code() == KafkaError._FATAL:
+                self._producer.begin_transaction()
+            raise
 
     def commit(self) -> bool:
         """Whether it was confirmed. If not, it may have happened all the same, and this writer is
