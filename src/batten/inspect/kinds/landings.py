@@ -198,9 +198,10 @@ def _tell_hints(landing: Landing) -> Iterator[str]:
         where = f"{stream.place.path}: " if landing.is_topic else ""
         yield from (where + told for told in _tell_gaps(stream.files))
         if deleted := [file for file in stream.files if file.is_deleted]:
+            verb = "was" if len(deleted) == 1 else "were"
             yield (
                 f"{where}{count_of(len(deleted), 'file')} up to offset {deleted[-1].last} "
-                "were deleted when all that was made of them was complete"
+                f"{verb} deleted when all that was made of them was complete"
             )
 
 
