@@ -13,7 +13,7 @@ import pyarrow as pa
 from batten.drive.run import run_on
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_file import load_job
-from batten.plan.key_index import KeyIndex
+from batten.plan.key_shards import KeyShards
 from batten.rows.arrays import integers
 from batten.rows.rows import ITEM
 from batten.run.run_options import RunOptions
@@ -43,8 +43,11 @@ def make_dataset(job: Path, parameters: dict[str, str], column: str) -> None:
         table = pa.table({column: numbers, ITEM: numbers})
         return Done(start=task.start, stop=task.stop, tables=[table])
 
+    def all_new(_shards: KeyShards, rows: Any) -> Any:
+        return ((row, None) for row in rows)
+
     loaded = load_job(str(job), parameters, Definition)
-    with patch.object(Bench, "_run", run), patch.object(KeyIndex, "add", lambda *_: None):
+    with patch.object(Bench, "_run", run), patch.object(KeyShards, "look_up", all_new):
         run_on(
             UnsyncedStorage(job.parent),
             loaded.pipeline,

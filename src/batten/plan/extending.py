@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
 
 from batten.errors import RefusedError, usage_error
-from batten.model.disk.items.versions import GONE, VERSION_BYTES
+from batten.model.disk.items.versions import GONE
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment
 from batten.model.telling.counts import count_of
 from batten.plan.changed_items import Differences, revise, revise_values
 from batten.plan.changed_rows import PlannedRows, refuse_shrunk
-from batten.plan.key_index import KeyIndex
+from batten.plan.key_shards import AGAIN, KeyShards, Known
 from batten.plan.looking import begin_upstream
 from batten.plan.plan import Plan
 from batten.plan.same_keys import PlannedKeys
@@ -30,9 +30,6 @@ SEGMENT_BYTES = 1 << 25
 """A segment ends with the batch in which its payloads reach this size."""
 
 DUPLICATE_EXAMPLES = 10
-
-FindVersions = Callable[[int, int], bytes]
-"""The planned versions of items from one number to another (exclusive)."""
 
 
 def foresee_plan(
@@ -205,56 +202,62 @@ def _find_new_ordinals(source: Source, plan: Plan, look: SourceLook) -> Iterator
 
 def _find_new_keyed(source: Source, plan: Plan, look: SourceLook) -> Iterator[Row]:
     """While the source and the plan agree key by key, nothing is remembered; from the first
-    difference on, an index of all planned keys tells new ones from known and repeated ones."""
+    difference on, all planned keys are compared with those of the source, shard by shard."""
     if look.upstream is not None and look.upstream.find_same():
         look.seen = plan.items
         return
     same, rows = _skip_same(_scan(source, look), plan, look)
     pending = next(rows, None)
     if pending is None:
-        _take_gone(range(same, plan.items), plan, plan.list_versions, source, look)
+        _take_gone(range(same, plan.items), plan, source, look)
         return
-    versions = plan.list_versions(0, plan.items)
+    with KeyShards() as shards:
+        for number, (planned_key, position, version) in enumerate(_planned_rows(plan)):
+            known = (number, -1 if position is None else position, version)
+            shards.add_planned(planned_key, known, is_met=number < same)
+        yield from _sort_out(shards.look_up(chain((pending,), rows)), same, plan, source, look)
 
-    def find_versions(start: int, stop: int) -> bytes:
-        return versions[start * VERSION_BYTES : stop * VERSION_BYTES]
 
-    index = KeyIndex()
-    positions = array("q")
-    for planned_key, position in _planned_rows(plan):
-        index.add(planned_key)
-        positions.append(-1 if position is None else position)
-    has_positions = pending[1] is not None
-    is_found = bytearray(plan.items)
-    row_or_none: Row | None = pending
-    while row_or_none is not None:
-        key = row_or_none[0] or ""
-        known = index.add(key)
+def _sort_out(
+    found: Iterator[tuple[Row, Known | None]],
+    same: int,
+    plan: Plan,
+    source: Source,
+    look: SourceLook,
+) -> Iterator[Row]:
+    """The rows that are new. Of the others it is noted what has become of their items, and of the
+    items that have no row any more."""
+    count = plan.items
+    is_found = bytearray(count // 8 + 1)
+    for row, known in found:
         if known is None:
-            look.note(len(index) - 1)
-            yield row_or_none
-        elif known >= plan.items or known < same or is_found[known]:
+            look.note(count)
+            count += 1
+            yield row
+        elif known is AGAIN:
+            look.pass_over()
             look.duplicates += 1
             if len(look.examples) < DUPLICATE_EXAMPLES:
-                look.examples.append(key)
+                look.examples.append(row[0] or "")
         else:
-            is_found[known] = True
-            look.note(known)
-            versions_of_it = find_versions(known, known + 1)
-            payloads = None if row_or_none[2] is None else [row_or_none[2]]
-            look.differences.compare(known, versions_of_it, 1, row_or_none[3], payloads)
-            if has_positions and positions[known] != row_or_none[1]:
-                positions[known] = row_or_none[1] or 0
-                look.positions = positions
-        row_or_none = next(rows, None)
-    missing = (item for item in range(same, plan.items) if not is_found[item])
-    _take_gone(missing, plan, find_versions, source, look)
+            number, position, version = known
+            is_found[number >> 3] |= 1 << (number & 7)
+            look.note(number)
+            payloads = None if row[2] is None else [row[2]]
+            look.differences.compare(number, version, 1, row[3], payloads)
+            if row[1] is not None and position != row[1]:
+                if look.positions is None:
+                    look.positions = plan.positions(0, plan.items) or array("q", [-1]) * plan.items
+                look.positions[number] = row[1]
+    missing = (
+        item for item in range(same, plan.items) if not is_found[item >> 3] >> (item & 7) & 1
+    )
+    _take_gone(missing, plan, source, look)
 
 
 def _take_gone(
     missing: Iterable[int],
     plan: Plan,
-    find_versions: FindVersions,
     source: Source,
     look: SourceLook,
 ) -> None:
@@ -263,7 +266,7 @@ def _take_gone(
     (decision 0098)."""
     count = 0
     for item in missing:
-        if find_versions(item, item + 1) == GONE:
+        if plan.list_versions(item, item + 1) == GONE:
             continue
         if plan.keeps_versions and plan.names_place(item):
             look.differences.take_gone(item)
@@ -297,7 +300,7 @@ def _skip_same(
             look.note(same, block.count)
             same += block.count
             continue
-        known = islice(_planned_rows(plan), same, None)
+        known = (each[:2] for each in islice(_planned_rows(plan), same, None))
         found = ((row[0], row[1]) for row in _rows_of(block))
         pairs = enumerate(zip_longest(found, islice(known, block.count)))
         differs = next(n for n, (a, b) in pairs if a != b)
@@ -310,13 +313,15 @@ def _skip_same(
     return same, iter(())
 
 
-def _planned_rows(plan: Plan) -> Iterator[tuple[str, int | None]]:
+def _planned_rows(plan: Plan) -> Iterator[tuple[str, int | None, bytes]]:
+    """The key, position and version of each item."""
     for number in range(plan.batches):
         batch = plan.batch(number)
         wanted = plan.wanted(batch, 0, batch.items)
         keys = wanted.keys or ()
         positions: Sequence[int | None] = wanted.positions or [None] * len(keys)
-        yield from zip(keys, positions, strict=True)
+        versions = split_digests(plan.list_versions(batch.first_item, batch.first_item + len(keys)))
+        yield from zip(keys, positions, versions, strict=True)
 
 
 def _take(rows: Iterator[Row], most: int, batch_size: int) -> list[Row]:

@@ -37,8 +37,11 @@ class _Trail:
 
     batch: SourceBatch
     runs: list[int] = field(default_factory=list)
+    given: int = 0
+    """How many rows were given, of which nothing was noted yet."""
 
     def note(self, first: int, count: int) -> None:
+        self.given -= count
         runs = self.runs
         if runs and runs[-2] + runs[-1] == first:
             runs[-1] += count
@@ -58,6 +61,7 @@ class UpstreamLook:
         self._before = found
         self._state = ""
         self._trails: list[_Trail] = []
+        self._noted = 0
         self._is_ended = False
 
     def find_same(self) -> bool:
@@ -75,20 +79,31 @@ class UpstreamLook:
         )
 
     def scan(self) -> Iterator[ScanBlock]:
-        """All items in order. Each is to be noted before the next one is asked for."""
+        """All items in order, in which each is to be noted, or passed over."""
         known = {each.number: each for each in self._before.batches} if self._before else {}
         for batch in self._source.list_batches():
             self._trails.append(_Trail(batch))
             same = known.get(batch.number)
             is_same = same is not None and batch.is_same(same.digest, same.rows)
             blocks = self._take_from_plan(same) if same and is_same and same.is_whole else None
-            yield from self._source.scan_batch(batch) if blocks is None else blocks
+            for block in self._source.scan_batch(batch) if blocks is None else blocks:
+                self._trails[-1].given += block.count
+                yield block
         self._source.end_look(self._state)
         self._is_ended = True
 
     def note(self, first: int, count: int = 1) -> None:
-        """The next rows are these items of the plan."""
-        self._trails[-1].note(first, count)
+        """The next rows, of one block, are these items of the plan."""
+        self._find_trail().note(first, count)
+
+    def pass_over(self) -> None:
+        """The next row is of an item that came before."""
+        self._find_trail().given -= 1
+
+    def _find_trail(self) -> _Trail:
+        while not self._trails[self._noted].given:
+            self._noted += 1
+        return self._trails[self._noted]
 
     def forget(self) -> None:
         """Before versions in the plan are replaced."""

@@ -20,6 +20,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
@@ -268,7 +269,10 @@ class Plan:
     def list_versions(self, start: int, stop: int) -> bytes:
         """Those of items `start` to `stop` of the plan, one after another."""
         found = bytearray()
-        for segment in self.segments:
+        place = bisect_right(self.segments, start, key=lambda segment: segment.first_ordinal) - 1
+        for segment in islice(self.segments, max(place, 0), None):
+            if segment.first_ordinal >= stop:
+                break
             first = max(start - segment.first_ordinal, 0)
             last = min(stop - segment.first_ordinal, segment.items)
             if first < last:

@@ -36,6 +36,11 @@ class SourceLook:
         if self.upstream is not None:
             self.upstream.note(first, count)
 
+    def pass_over(self) -> None:
+        """The next item of the source came before."""
+        if self.upstream is not None:
+            self.upstream.pass_over()
+
     @property
     def removed(self) -> int:
         """How many keys were found to be gone, whether their rows are kept or not."""
