@@ -6,6 +6,7 @@ of the old ones. Each row says which run made it.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -35,7 +36,9 @@ from batten.ledger.judge import judge
 from batten.model.disk import rolled
 from batten.model.disk.names import FIRST_GENERATION, Layout
 from batten.model.words import RunStatus, State
+from batten.run.progress import Silent
 from batten.run.run_options import RunOptions
+from batten.storage.failures import writing_failure
 from batten.storage.twin.fates import DEATHS, Fate
 from batten.storage.twin.objects import (
     ChangeRequest,
@@ -68,12 +71,27 @@ def tell(number: int) -> dict[str, Any]:
 Start = Callable[[], ObjectServer]
 
 
-def run(storage: ObjectStorage, maker: str, *, items: int = ITEMS, is_fresh: bool = False) -> Any:
+class Told(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def run(
+    storage: ObjectStorage,
+    maker: str,
+    *,
+    items: int = ITEMS,
+    is_fresh: bool = False,
+    told: Silent | None = None,
+) -> Any:
     before, os.environ[MAKER] = os.environ.get(MAKER, ""), maker
     pipeline = batten.from_range(items).map(tell).options(batch_size=2).write_parquet("/features")
     options = RunOptions(jobs=1, executor="serial", is_fresh=is_fresh)
     try:
-        return run_on(storage, pipeline, options).status
+        return run_on(storage, pipeline, options, told).status
     finally:
         os.environ[MAKER] = before
 
@@ -174,6 +192,44 @@ def test_the_new_dataset_takes_the_place_in_one_step() -> None:
     finish(server)
 
 
+def test_what_others_put_where_the_first_one_lay_stays() -> None:
+    """Nothing tells it from a part but that the parts are deleted already."""
+    server = begin()
+    run(ObjectStorage(server), "new", is_fresh=True)
+    storage = ObjectStorage(server)
+    storage.put_new(LAYOUT.part(0), b"of somebody else")
+    run(storage, "newer", is_fresh=True)
+    sweep(storage, LAYOUT)
+    assert server.objects[LAYOUT.part(0)].data == b"of somebody else"
+
+
+class DeletesNothing(ObjectStorage):
+    """A bucket in which this user may not delete."""
+
+    def delete_if(self, name: str, version: str) -> Any:
+        if "/staged/" in name or "/staging/" in name:
+            return super().delete_if(name, version)
+        raise writing_failure(OSError(errno.EACCES, "no"), "Deleting", name)
+
+
+def test_a_success_is_no_failure_where_what_was_before_can_not_be_deleted() -> None:
+    server, told = WatchedServer(begin()), Told()
+    assert run(DeletesNothing(server), "new", is_fresh=True, told=told) is RunStatus.COMPLETE
+    assert {row["maker"] for row in read(server)} == {"new"}
+    assert [note for note in told.notes if "can't be deleted" in note and "clean" in note]
+    assert LAYOUT.part(0) in server.objects
+    finish(server)
+    assert LAYOUT.part(0) not in server.objects
+
+
+def test_nor_at_the_next_run() -> None:
+    server, told = begin(), Told()
+    for _ in range(2):
+        run(DeletesNothing(server), "new", is_fresh=True)
+    assert run(DeletesNothing(server), "none", told=told) is RunStatus.NOTHING_TO_DO
+    assert [note for note in told.notes if "can't be deleted" in note]
+
+
 @EVERY
 @pytest.mark.parametrize("death", DEATHS)
 def test_killed_at_a_change(death: Fate, most: int | None, seeded: Random) -> None:
@@ -248,8 +304,8 @@ def test_overtaken_by_another_fresh_run(start: Start, most: int | None, seeded: 
 def test_who_entered_before_another_claimed_or_succeeded_can_not_claim() -> None:
     """What it found then may be deleted by now."""
     server = begin_twice()
-    first = enter(ObjectStorage(server), LAYOUT, is_fresh=True)
-    second = enter(ObjectStorage(server), LAYOUT, is_fresh=True)
+    first = enter(ObjectStorage(server), LAYOUT, is_fresh=True, tell=str)
+    second = enter(ObjectStorage(server), LAYOUT, is_fresh=True, tell=str)
     claimed = claim(ObjectStorage(server), second, name="other")
     for _ in range(2):
         with pytest.raises(BusyError):

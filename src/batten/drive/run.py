@@ -145,7 +145,12 @@ def _run(context: Context) -> Report:
         stack.callback(context.progress.close)
         stack.enter_context(end_told(context))
         context.watchers.tell(lambda watcher: watcher.hold())
-        context.layout = enter(context.storage, context.layout, is_fresh=context.options.is_fresh)
+        context.layout = enter(
+            context.storage,
+            context.layout,
+            is_fresh=context.options.is_fresh,
+            tell=context.progress.note,
+        )
         stack.enter_context(refusals_logged(context, made))
         if not is_new:
             refuse_unfit(context, list_checks(context))

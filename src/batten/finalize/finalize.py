@@ -21,7 +21,7 @@ from batten.jobs.finalizer import Finalizer
 from batten.ledger.contents import digest_contents, find_contents
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.secrecy import take_out
-from batten.ledger.generations import claim, enter, find_current, give_up, succeed, sweep
+from batten.ledger.generations import claim, clear_away, enter, find_current, give_up, succeed
 from batten.ledger.guarded import taken_over
 from batten.ledger.judge import Judgement
 from batten.ledger.replacement import replace_dataset, roll_forward
@@ -232,13 +232,13 @@ def _bring_up_to_date_in_store(context: Context, target: FinalDataset) -> Finali
     """What the function returns may be another each time, so no attempt goes on with parts of
     another one: a killed one is given up (decision 0145)."""
     inner = target.context
-    storage = inner.storage
+    storage, tell = inner.storage, context.progress.note
     _look(target)
     with take_lock(storage, inner.layout, inner.path):
-        inner.layout = enter(storage, inner.layout, is_fresh=True)
+        inner.layout = enter(storage, inner.layout, is_fresh=True, tell=tell)
         rows = _find_up_to_date(target, *_look(target))
         if rows is not None:
-            give_up(storage, inner.layout)
+            give_up(storage, inner.layout, tell)
             return Finalized(path=inner.path, status=RunStatus.NOTHING_TO_DO, rows=rows)
         from batten.finalize.making import make_second
 
@@ -249,5 +249,5 @@ def _bring_up_to_date_in_store(context: Context, target: FinalDataset) -> Finali
         _refuse_overtaken(context, target)
         succeed(storage, inner.layout, claimed)
         inner.layout = inner.layout.fresh
-        sweep(storage, inner.layout)
+        clear_away(storage, inner.layout, tell)
         return Finalized(path=inner.path, status=RunStatus.COMPLETE, rows=rows)

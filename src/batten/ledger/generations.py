@@ -16,19 +16,22 @@ generation is claimed before it is there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from batten.errors import CorruptError
+from batten.errors import BattenError, CorruptError
 from batten.ledger.guarded import carry_out, taken_over
 from batten.model.disk.names import FIRST_GENERATION, Layout, find_part
 from batten.model.disk.records import Generations, Unreadable, decode_record, encode_record
 from batten.model.rules.guards import SUCCEEDING, SUCCEEDING_FIRST
+from batten.model.telling.commands import command
 from batten.model.value_class import value_class
 from batten.storage.base import Entry, Store
 from batten.storage.changing.publishing import delete, settle
 from batten.storage.relative import last_piece
+
+Tell = Callable[[str], None]
 
 _OWN_FOLDERS = ("plan", "quarantine", "commits", "rolled", "recompute", "runs")
 _OWN_FILES = ("dataset.json", "schema.json", "COMPLETE")
@@ -85,15 +88,15 @@ def refuse_replaced(storage: Store, layout: Layout) -> None:
         raise taken_over(storage, layout.current)
 
 
-def enter(storage: Store, layout: Layout, *, is_fresh: bool) -> Layout:
+def enter(storage: Store, layout: Layout, *, is_fresh: bool, tell: Tell) -> Layout:
     """As `find_current`, for the holder of the lease. A run that is not `is_fresh` goes on with
     what is current, so who was making the next generation meanwhile has to look again. What a
-    killed run did not come to delete is deleted."""
+    killed run did not come to delete is deleted, as `clear_away` does."""
     if storage.folder is not None:
         return layout
     seen = load_generations(storage, layout)
     if not seen.generations.is_swept:
-        sweep(storage, layout)
+        clear_away(storage, layout, tell)
         seen = load_generations(storage, layout)
     if seen.generations.next and not is_fresh:
         seen = _put(storage, layout, seen, seen.generations)
@@ -120,38 +123,50 @@ def succeed(storage: Store, layout: Layout, seen: SeenGenerations) -> None:
     _put(storage, layout, seen, now)
 
 
-def give_up(storage: Store, layout: Layout) -> None:
+def give_up(storage: Store, layout: Layout, tell: Tell) -> None:
     """What is claimed to take the place of the current generation shall not. Raises `BusyError` as
-    `claim` does."""
+    `claim` does. What was made of it is deleted, as `clear_away` does."""
     seen = load_generations(storage, layout)
     before = seen.generations
     if (before.current, before.next) != (layout.generation, layout.next):
         raise taken_over(storage, layout.current)
     if before.next:
         _put(storage, layout, seen, replace(before, next="", is_swept=False))
+        clear_away(storage, layout, tell)
+
+
+def clear_away(storage: Store, layout: Layout, tell: Tell) -> None:
+    """As `sweep`. If it fails that is told, and no failure: the dataset is what it is to be, and
+    the next run tries again."""
+    try:
         sweep(storage, layout)
+    except BattenError as error:
+        output = layout.of_generation(FIRST_GENERATION).output
+        tell(
+            f"What nobody reads any more can't be deleted: {error.what} The next run tries again; "
+            f"or see what is left: {command('clean', f'{storage.place}/{output}')}"
+        )
 
 
 def sweep(storage: Store, layout: Layout, *, is_dry_run: bool = False) -> list[LeftGeneration]:
     """Delete all generations that are neither read nor made. It may be killed, and repeated."""
-    there = [
-        FIRST_GENERATION,
-        *(last_piece(each.name) for each in storage.list(layout.generations)),
-    ]
+    there = {last_piece(each.name) for each in storage.list(layout.generations)}
     seen = load_generations(storage, layout)
-    used = (seen.generations.current, seen.generations.next)
+    before = seen.generations
     left = []
-    for name in sorted(set(there).difference(used)):
+    for name in sorted((there | {FIRST_GENERATION}).difference((before.current, before.next))):
         own = layout.of_generation(name)
-        found = list(_list_own(storage, own))
+        found = list(_list_own(storage, own, is_gone=before.is_first_gone))
         if not found:
             continue
         folder = f"{layout.generations}/{name}" if own.home else own.output
         left.append(LeftGeneration(folder=folder, bytes=sum(each.size for each in found)))
         if not is_dry_run:
             _delete(storage, own, found)
-    if not is_dry_run and seen.version and not seen.generations.is_swept:
-        _put(storage, layout, seen, replace(seen.generations, is_swept=True))
+    is_first_gone = FIRST_GENERATION not in (before.current, before.next)
+    now = replace(before, is_swept=True, is_first_gone=is_first_gone)
+    if not is_dry_run and seen.version and now != before:
+        _put(storage, layout, seen, now)
     return left
 
 
@@ -177,12 +192,13 @@ def _delete(storage: Store, layout: Layout, objects: Iterable[Entry]) -> None:
         settle(storage, partial(storage.delete_if, each.name, each.version))
 
 
-def _list_own(storage: Store, layout: Layout) -> Iterator[Entry]:
-    """The objects of a generation. What lies beside the first that is not batten's is not of it."""
+def _list_own(storage: Store, layout: Layout, *, is_gone: bool) -> Iterator[Entry]:
+    """The objects of a generation. What lies beside the first that is not batten's is not of it. If
+    that one `is_gone`, the parts that lie there now were put there by others."""
     if layout.home:
         yield from _walk(storage, f"{layout.generations}/{layout.generation}")
         return
-    for entry in storage.list(layout.data):
+    for entry in () if is_gone else storage.list(layout.data):
         if entry.is_file and find_part(last_piece(entry.name)) is not None:
             yield entry
     for folder in _OWN_FOLDERS:

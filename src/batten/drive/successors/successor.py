@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from batten.deliver.delivering import Deliverer
 from batten.drive.preparing.in_order import settle_config
-from batten.ledger.generations import SeenGenerations, claim, succeed, sweep
+from batten.ledger.generations import SeenGenerations, claim, clear_away, succeed
 from batten.ledger.history.usage import carry_usage
 from batten.ledger.replacement import replace_dataset
 from batten.model.disk.records import Fingerprint
@@ -126,7 +126,7 @@ def take_place(context: Context, deliverer: Deliverer, successor: Successor) -> 
     if successor.claim is not None:
         succeed(context.storage, context.layout, successor.claim)
         context.layout = context.layout.fresh
-        sweep(context.storage, context.layout)
+        clear_away(context.storage, context.layout, context.progress.note)
         return
     storage, layout = context.folder, context.layout
     storage.ensure_folder(layout.staging)

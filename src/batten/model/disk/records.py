@@ -291,13 +291,15 @@ class Unsynced:
 @value_class
 class Generations:
     """`CURRENT`, in a store: which generation of an output is read, and which one is being made to
-    take its place, or none. `is_swept` where no other is left. `nonce` tells this from all others.
-    """
+    take its place, or none. `is_swept` where no other is left. `is_first_gone` where the parts of
+    the first one are deleted: what lies there since is of others. `nonce` tells this from all
+    others."""
 
     current: GenerationName
     next: GenerationName
     is_swept: bool
     nonce: Name
+    is_first_gone: bool = False
     format_version: Version = FORMAT_VERSION
 
     bytes_max: ClassVar[int] = RECORD_BYTES_MAX["generations"]
