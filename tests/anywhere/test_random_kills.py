@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from batten.model.words import State
 
 ITEMS = int(os.environ.get("BATTEN_KILLED_ITEMS", "1500"))
 """1,500 take about a minute. Ten times as many are tried before a release."""
+SECONDS = float(os.environ.get("BATTEN_KILLED_SECONDS", "inf"))
+"""So long something happens to workers; then they do what is left undisturbed."""
 ITEMS_A_ROUND = max(30, ITEMS // 500)
 BATCHES = 150
 ISOLATED = ("unshare", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -134,13 +137,15 @@ def test_no_row_is_lost_or_doubled(machines: Any, size: int, seeded: random.Rand
     fleet = Fleet(machines, size, seeded)
     for _ in range(size):
         fleet.start()
-    while (done := len(machines.who_did())) < ITEMS:
+    began = time.monotonic()
+    while (done := len(machines.who_did())) < ITEMS and time.monotonic() < began + SECONDS:
         wanted = min(ITEMS, done + ITEMS_A_ROUND)
         machines.wait_until(
             lambda wanted=wanted: len(machines.who_did()) >= wanted or not fleet.has_any_at_work()
         )
         if len(machines.who_did()) < ITEMS:
             fleet.disturb()
+    seconds = time.monotonic() - began
     fleet.wake_all()
     fleet.start()
     assert set(fleet.end()) == {0}
@@ -149,4 +154,5 @@ def test_no_row_is_lost_or_doubled(machines: Any, size: int, seeded: random.Rand
     found = machines.batten("diagnose", "out/rows").stdout.split()[0]
     assert found in (State.COMPLETE, State.COMPLETE_WITH_ORPHANS)
     repeated = sum(count - 1 for count in machines.count_done().values())
-    print(f"{size} workers: {repeated} of {ITEMS} items were done again; {dict(fleet.acts)}")
+    again = f"{repeated} of {ITEMS} items were done again"
+    print(f"{size} workers, disturbed for {seconds:.0f} s: {again}; {dict(fleet.acts)}")

@@ -252,6 +252,83 @@ def test_a_worker_is_not_waited_for_where_its_node_is_lost() -> None:
         process.kill()
 
 
+NODES_OF_RAY = """
+import os, select
+
+def init(**_): pass
+def shutdown(): pass
+def nodes(): return [{"Resources": {"CPU": 1}}]
+def remote(kind): return Maker(kind)
+def get(pipe): return os.read(pipe, 1 << 16).decode()
+
+def wait(pipes, timeout=None, **_):
+    ended = select.select(pipes, [], [], timeout)[0]
+    return ended, [pipe for pipe in pipes if pipe not in ended]
+
+class Maker:
+    def __init__(self, kind): self.kind = kind
+    def options(self, **_): return self
+    def remote(self): return Actor(self.kind)
+
+class Actor:
+    def __init__(self, kind): self.work = Method(kind)
+
+class Method:
+    def __init__(self, kind): self.kind = kind
+    def remote(self, *words):
+        told, tell = os.pipe()
+        if not os.fork():
+            try:
+                said = self.kind().work(*words)
+            except BaseException as error:
+                said = repr(error)
+            os.write(tell, said.encode())
+            os._exit(0)
+        os.close(tell)
+        return told
+"""
+"""What the keeper asks of Ray. An actor has of the main module what was there when it began."""
+
+
+def test_what_a_worker_on_ray_says_at_its_end_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text(NODES_OF_RAY)
+    (tmp_path / "job.py").write_text("raise ValueError('no such thing here')")
+    config = {"address": "", "workers": 1, "num_cpus": 1, "num_gpus": 0, "folder": str(tmp_path)}
+    config |= {"working_dir": str(tmp_path), "excludes": [], "job": "job.py", "words": ["--join"]}
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", on_ray.__package__ + ".keeper"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as keeper:
+        keeper.stdin.write(json.dumps(config) + "\n")
+        assert json.loads(keeper.stdout.readline()) == {"workers": 1}
+        keeper.stdin.write("start\n")
+        told = json.loads(keeper.stdout.readline())["note"]
+        assert "A worker on Ray has ended: " in told
+        assert "no such thing here" in told
+        keeper.stdin.close()
+        assert keeper.wait() == 0
+
+
+@pytest.mark.crash
+def test_a_worker_on_ray_with_other_code_says_so(machines: Any, cluster: Cluster) -> None:
+    machines.seconds_max = SECONDS_MAX
+    machines.write(ITEMS, gate_at=20, body="str(MINE)")
+    job = machines.folder / "job.py"
+    job.write_text('import os\nMINE = os.environ.get("WHO") == "ray"\n' + job.read_text())
+    start(machines, cluster, "run", gone_after=NEVER)
+    machines.wait_until(lambda: machines.told("run").count("A worker on Ray has ended") == WORKERS)
+    machines.open_gate()
+    assert machines.end("run") == 0, machines.told("run")
+    assert "code" in machines.told("run").partition("A worker on Ray has ended")[2]
+    check_rows(machines)
+    assert set(machines.who_did().values()) == {"run"}
+
+
 def test_one_that_only_joins_does_no_run(machines: Any) -> None:
     machines.write(ITEMS)
     machines.start("first", "--join")
