@@ -11,8 +11,9 @@ from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
 from batten.crashlab.servers.object_server import ObjectStoreServer
 from batten.errors import BusyError, StorageError, UsageError
 from batten.model.disk.records import decode_record, encode_record
-from batten.model.disk.runs.holders import Lease
+from batten.model.disk.runs.holders import Holder, Lease
 from batten.storage.base import Put, Store
+from batten.storage.objects import lease as leases
 from batten.storage.objects.lease import HeldLease
 from batten.storage.objects.store import BucketStore, declare
 from batten.storage.twin.fates import MISHAPS, Fate
@@ -96,6 +97,23 @@ def test_a_renewal_that_arrives_late_takes_no_lease_from_its_holder(prefix: str)
         lease.renew()
         with pytest.raises(BusyError):
             store.lease("lock", HOLDER)
+    assert store.observe_lock("lock") is None
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_a_lease_of_one_that_is_gone_is_seen_to_be_over_whatever_the_clock_says(
+    prefix: str, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """Else a machine whose clock is an hour behind would wait for an hour."""
+    store = BucketStore(prefix)
+    gone = Holder(pid=1, host="elsewhere", since="2026-01-01T00:00:00Z", boot="another")
+    mine = Lease(epoch=1, nonce="n", is_held=True, holder=gone)
+    store.put_new("lock", encode_record(mine))
+    monkeypatch.setattr(leases, "SECONDS", 1.0)
+    found = store.find("lock")
+    assert found is not None
+    now = found.modified_seconds + 2 + 3600 * hours
+    monkeypatch.setattr(leases.time, "time", lambda: now)
     assert store.observe_lock("lock") is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from sys import intern
 from typing import Any, NamedTuple, Protocol
 
 from batten.model.disk.items.slowest import SLOWEST_PATTERN
@@ -81,9 +82,10 @@ def decode_published(data: bytes) -> Published:
         int(batch),
         int(items),
         int(rows),
-        outcomes,
+        # A million batches have the same few of these.
+        intern(outcomes),
         keys,
-        fingerprint,
+        intern(fingerprint),
         int(size),
         digest,
         quarantine,

@@ -51,14 +51,15 @@ def take(store: Store, name: str, holder: Holder) -> HeldLease:
 
 
 def observe(store: Store, name: str) -> Holder | None:
-    """Who holds it, or None. It is looked at for `SECONDS` only where it seems to be over by this
-    machine's clock: that may be wrong, and a renewal shows it."""
+    """Who holds it, or None. Only where this machine's clock says that it was written a moment ago,
+    it is not looked at for `SECONDS`. A clock that is behind says that it is yet to be written, and
+    one that is ahead, that it is over: then a renewal shows whether it is."""
     found = _load(store, name)
     if found is None or not _seems_held(found):
         return None
     entry = store.find(name)
-    seems_over = entry is not None and time.time() - entry.modified_seconds > SECONDS
-    if seems_over and not _changes(store, name, found):
+    is_doubtful = entry is not None and abs(time.time() - entry.modified_seconds) > SECONDS
+    if is_doubtful and not _changes(store, name, found):
         return None
     return _read(found).holder
 
