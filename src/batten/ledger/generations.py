@@ -137,7 +137,7 @@ def give_up(storage: Store, layout: Layout, tell: Tell) -> None:
 
 def clear_away(storage: Store, layout: Layout, tell: Tell) -> None:
     """As `sweep`. If it fails that is told, and no failure: the dataset is what it is to be, and
-    the next run tries again."""
+    the next run tries again (decision 0156)."""
     try:
         sweep(storage, layout)
     except BattenError as error:

@@ -291,9 +291,8 @@ class Unsynced:
 @value_class
 class Generations:
     """`CURRENT`, in a store: which generation of an output is read, and which one is being made to
-    take its place, or none. `is_swept` where no other is left. `is_first_gone` where the parts of
-    the first one are deleted: what lies there since is of others. `nonce` tells this from all
-    others."""
+    take its place, or none. `is_swept` where no other is left, `is_first_gone` where what lies in
+    the place of the first one is of others. `nonce` tells this from all others."""
 
     current: GenerationName
     next: GenerationName
