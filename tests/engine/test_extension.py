@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.plan import key_index
-from batten.plan.key_index import KeyIndex
+from batten.plan.keys import key_index
+from batten.plan.keys.key_index import KeyIndex
 from batten.sources.base import SCAN_BLOCK_ITEMS
 
 

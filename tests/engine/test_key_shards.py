@@ -12,8 +12,8 @@ import pytest
 
 import batten
 from batten.errors import StorageError
-from batten.plan import key_shards
-from batten.plan.key_shards import AGAIN, KeyShards, Known
+from batten.plan.keys import key_shards
+from batten.plan.keys.key_shards import AGAIN, KeyShards, Known
 from batten.plan.storing import Row
 
 Answers = list[tuple[Row, Known | None]]

@@ -19,7 +19,7 @@ from batten.adopting.row_files import FoundRow, RowFile, changed
 from batten.adopting.row_shapes import Fit, Shapes, TextTypes, infer_schema, makes_rows
 from batten.jobs.definition import Definition
 from batten.model.value_class import value_class
-from batten.plan.key_index import KeyIndex
+from batten.plan.keys.key_index import KeyIndex
 from batten.rows.declared import Declared, find_declared
 from batten.rows.fitting import Unfit
 from batten.sources.identity.keys import NoKey, make_key

@@ -32,7 +32,7 @@ from batten.model.disk.runs.job_calls import compose
 from batten.model.rules.accounting import tally_outcomes
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus, Takes
-from batten.plan.key_index import KeyIndex
+from batten.plan.keys.key_index import KeyIndex
 from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
 from batten.plan.storing import delete_segments

@@ -13,10 +13,10 @@ from batten.model.disk.records import Segment
 from batten.model.telling.counts import count_of
 from batten.plan.changed_items import Differences, revise, revise_values
 from batten.plan.changed_rows import PlannedRows, refuse_shrunk
-from batten.plan.key_shards import AGAIN, KeyShards, Known
+from batten.plan.keys.key_shards import AGAIN, KeyShards, Known
+from batten.plan.keys.same_keys import PlannedKeys
 from batten.plan.looking import begin_upstream
 from batten.plan.plan import Plan
-from batten.plan.same_keys import PlannedKeys
 from batten.plan.source_look import SourceLook
 from batten.plan.storing import Row, Storing, encode_segment, make_segment
 from batten.sources.base import ScanBlock, Source
