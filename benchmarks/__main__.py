@@ -38,6 +38,7 @@ NAMES = (
     "resume",
     "http_calls",
     "repeated_calls",
+    "staged_calls",
     "transactions",
     "knowledge_base",
     "destinations",

@@ -127,15 +127,59 @@ if __name__ == "__main__":
 """
 
 
-def test_slow_calls_in_fifty_threads_at_most_those_in_flight_and_ten_more(tmp_path: Path) -> None:
-    items, jobs = 400, 50
-    text = KILLS_ITSELF.format(moment=275, items=items, jobs=jobs)
-    (tmp_path / "job.py").write_text(text)
+def count_repeated(folder: Path, text: str, items: int) -> int:
+    """Calls that are made again after the job of that text has killed itself once."""
+    (folder / "job.py").write_text(text)
     codes = [
-        subprocess.run([sys.executable, "job.py"], cwd=tmp_path, check=False).returncode
+        subprocess.run([sys.executable, "job.py"], cwd=folder, check=False).returncode
         for _ in range(2)
     ]
     assert codes == [-signal.SIGKILL, 0]
-    calls = list(map(int, (tmp_path / "calls").read_text().split()))
+    calls = list(map(int, (folder / "calls").read_text().split()))
     assert set(calls) == set(range(items))
-    assert len(calls) - items <= jobs + ANSWERS_MAX
+    return len(calls) - items
+
+
+def test_slow_calls_in_fifty_threads_at_most_those_in_flight(tmp_path: Path) -> None:
+    """No thread begins a call before its answer is put aside, together with those of others."""
+    items, jobs = 400, 50
+    text = KILLS_ITSELF.format(moment=275, items=items, jobs=jobs)
+    assert count_repeated(tmp_path, text, items) <= jobs
+
+
+AWAITED = """
+import asyncio, os, signal, time
+import batten
+from batten.work.staged import staging
+
+put_aside = staging.put_aside
+
+def put_aside_slowly(*arguments, **named):
+    time.sleep(0.05)  # as on a slow disk
+    put_aside(*arguments, **named)
+
+staging.put_aside = put_aside_slowly
+
+async def work(number):
+    calls = os.open("calls", os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    os.write(calls, b"%5d\\n" % number)
+    if os.fstat(calls).st_size == 6 * {moment}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.close(calls)
+    await asyncio.sleep(0.1)
+    return {{"number": number}}
+
+pipeline = batten.from_range({items}).map(work, concurrency={jobs}).write_parquet("features/")
+if __name__ == "__main__":
+    pipeline.run(progress=False)
+"""
+
+
+@pytest.mark.parametrize("moment", [90, 190])
+def test_awaited_calls_that_end_together_at_most_those_in_flight_and_ten_more(
+    moment: int, tmp_path: Path
+) -> None:
+    """Of fifty that end at one moment the answers are put aside before fifty more are begun."""
+    items, jobs = 250, 50
+    text = AWAITED.format(moment=moment, items=items, jobs=jobs)
+    assert count_repeated(tmp_path, text, items) <= jobs + ANSWERS_MAX

@@ -83,6 +83,7 @@ class AsyncBench:
         self._chain: AsyncChain | None = None
         self._ranges: list[_Range] = []
         self._pace = StagingPace()
+        self._room = asyncio.Event()
         self._portions = self._to_hear = 0
         self._watch_anew()
 
@@ -148,9 +149,11 @@ class AsyncBench:
         for number, item in enumerate(read_planned(self._reader, wanted), own.task.start):
             if isinstance(item, Gone):
                 own.ended.append((number, []))
-                self._pace.waiting += 1
+                self._pace.take_free()
+                own.news.set()
                 continue
             place = await mark.take_place()
+            await self._wait_for_room(own, mark)
             if mark.draining.is_set() or own.error is not None or self._must_end(own):
                 mark.leave_place(place)
                 return number
@@ -158,6 +161,14 @@ class AsyncBench:
             own.in_hand[doing] = place
             doing.add_done_callback(end)
         return own.task.stop
+
+    async def _wait_for_room(self, own: _Range, mark: AsyncMark) -> None:
+        """Until a kill would cost no more than it may if one more call were in flight."""
+        while self._pace.is_full and own.error is None:
+            if mark.draining.is_set() or self._must_end(own):
+                return
+            self._room.clear()
+            await self._room.wait()
 
     def _make_submitter(self, mark: AsyncMark, api: BatchApi) -> Submitter:
         return Submitter(self._job, api, mark.draining, self._count_in_hand, mark.tell)
@@ -187,6 +198,7 @@ class AsyncBench:
         if seconds > own.slowest.least:
             own.slowest.take(number, seconds)
         self._pace.take(asyncio.get_running_loop().time())
+        self._room.set()
         if self._pace.is_due:
             for each in self._ranges:
                 each.is_due.set()
@@ -226,6 +238,7 @@ class AsyncBench:
             raise
         except BaseException as error:  # noqa: BLE001 - raised again by who stages
             own.error = error
+            self._room.set()
         finally:
             if hold is not None:
                 hold.release()
@@ -237,6 +250,7 @@ class AsyncBench:
     async def _watch(self, draining: asyncio.Event) -> None:
         """When no further call is to be begun, give up what waits to make one."""
         await draining.wait()
+        self._room.set()
         for own in self._ranges:
             for doing, place in own.in_hand.items():
                 if place.is_idle:
@@ -268,12 +282,16 @@ class AsyncBench:
                 if own.ended:
                     ended, own.ended = own.ended, []
                     slowest, own.slowest = own.slowest.list_all(), Slowest()
-                    self._pace.put_aside(len(ended))
+                    answers = len(ended)
+                    self._pace.put_aside(answers)
                     portion = await mark.aside(self._stage, own, ended, slowest)
+                    self._pace.is_aside(answers)
+                    self._room.set()
                     self._portions += 1
                     mark.tell(portion)
         except Exception as error:
             own.error = error
+            self._room.set()
             raise
 
     def _stage(self, own: _Range, ended: list[Ended], slowest: Sequence[Slow]) -> Portion:

@@ -32,6 +32,7 @@ from batten.work.sealing.reopening import Reopening
 from batten.work.sealing.seal import PinRefusedError, seal_pieces
 from batten.work.staged.chunk_files import Piece, cut_pieces
 from batten.work.staged.staging import Staging
+from batten.work.staged.together import Together
 from batten.work.tasks import (
     Answer,
     Prepare,
@@ -69,6 +70,7 @@ class Bench:
         self._job = job
         self.staging = Staging(job)
         self.reopening = Reopening(job, self.staging)
+        self._together = Together(self.staging.store_piece)
         self._own = local()
 
     def __reduce__(self) -> tuple[type[Bench], tuple[WorkerJob]]:
@@ -139,7 +141,7 @@ class Bench:
                 done = _before(done, failures[0].item)
         chunks: tuple[StagedChunk, ...] = ()
         if sealed is None and done.stop > done.start:
-            chunks = tuple(self.staging.store_piece(batch, piece) for piece in self._cut(done))
+            chunks = self._put_aside(batch, done)
         if done.error is not None:
             # The run ends; the next one adopts what is staged.
             raise done.error
@@ -156,6 +158,13 @@ class Bench:
             is_fitted=schema is not None,
             seconds=perf_counter() - began,
         )
+
+    def _put_aside(self, batch: PlanBatch, done: Done) -> tuple[StagedChunk, ...]:
+        """What one file holds of several tasks is told with one of them. So a task that goes
+        without an answer, by its error or with its machine, has files of its own."""
+        if done.error is not None or self._job.chunk_seconds is not None:
+            return tuple(self.staging.store_piece(batch, piece) for piece in self._cut(done))
+        return self._together.put_aside(batch, self._cut(done))
 
     def _cut(self, done: Done) -> list[Piece]:
         pieces = cut_pieces(done.start, done.stop, done.tables, done.failures, done.slowest)

@@ -1,7 +1,8 @@
 """When answers are put aside: few at a time where they come slowly, as those that cost money do.
 
 A kill costs what is in flight, and the answers that are not put aside. Of calls that end by the
-thousand a second no more than a half second's is lost, which is cheap. Of others, ten.
+thousand a second no more than a half second's is lost, which is cheap. Of others, ten: while more
+are not put aside, as when fifty end at one moment, no further call is begun (decision 0149).
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ class StagingPace:
 
     def __init__(self) -> None:
         self.waiting = 0
+        self._not_safe = 0
         self._began: float | None = None
         self._ended = 0
         self._rate = 0.0
 
     def take(self, now: float) -> None:
         """An answer came."""
-        self.waiting += 1
+        self.take_free()
         if self._began is None:
             self._began = now
         passed = now - self._began
@@ -38,12 +40,29 @@ class StagingPace:
             self._began, self._ended = now, 0
         self._ended += 1
 
+    def take_free(self) -> None:
+        """An answer for which nothing was called."""
+        self.waiting += 1
+        self._not_safe += 1
+
     def put_aside(self, answers: int) -> None:
         """So many of them are put aside from now on."""
         self.waiting -= answers
 
+    def is_aside(self, answers: int) -> None:
+        """So many of them are safe now."""
+        self._not_safe -= answers
+
     @property
     def is_due(self) -> bool:
         """Whether what waits is to be put aside at once."""
-        rate = max(self._rate, self._ended / WINDOW_SECONDS)
-        return self.waiting >= ANSWERS_DUE and rate <= ANSWERS_A_SECOND_MAX
+        return self.waiting >= ANSWERS_DUE and self._is_slow
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further call is to be begun before more is safe."""
+        return self._not_safe > ANSWERS_MAX and self._is_slow
+
+    @property
+    def _is_slow(self) -> bool:
+        return max(self._rate, self._ended / WINDOW_SECONDS) <= ANSWERS_A_SECOND_MAX
