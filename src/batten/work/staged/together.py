@@ -40,7 +40,7 @@ class Together:
 
     def put_aside(self, batch: PlanBatch, pieces: Iterable[Piece]) -> tuple[StagedChunk, ...]:
         """When it returns they are put aside. What one file holds of several threads is told to one
-        of them alone. What `store` raises is raised in each thread whose pieces were not put aside."""
+        of them alone. What `store` raises is raised in each whose pieces were not put aside."""
         brought = [_Brought(batch, piece) for piece in pieces]
         self._waiting.extend(brought)
         with self._turn:
