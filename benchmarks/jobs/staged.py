@@ -44,8 +44,7 @@ async def await_all(calls: int, concurrency: int) -> list[dict[str, object]]:
     numbers = iter(range(calls))
 
     async def work() -> None:
-        for number in numbers:
-            rows.append(await ask_awaited(number))
+        rows.extend([await ask_awaited(number) for number in numbers])
 
     await asyncio.gather(*(work() for _ in range(concurrency)))
     return rows

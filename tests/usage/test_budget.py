@@ -194,7 +194,8 @@ def test_a_run_begins_nothing_if_the_budget_is_used_up() -> None:
 
 @pytest.mark.parametrize("told", [{"cost": -1}, {"cost": float("nan")}, {"cost": "1"}])
 def test_what_is_no_usage_does_not_pass_the_budget(told: dict[str, Any]) -> None:
-    """The item fails, and what it told before counts."""
+    """The item fails. What it told before counts, and the call as one that may have cost as much
+    as the dearest."""
 
     def ask_strangely(number: int) -> dict[str, int]:
         batten.usage(cost=1)
@@ -206,8 +207,9 @@ def test_what_is_no_usage_does_not_pass_the_budget(told: dict[str, Any]) -> None
     with pytest.raises(InterruptedRunError) as caught:
         job.run(progress=False, budget=6, executor="serial", jobs=1)
     assert caught.value.report is not None
-    assert caught.value.report.usage is not None
-    assert caught.value.report.usage.total["cost"] == 6
+    usage = caught.value.report.usage
+    assert usage is not None
+    assert (usage.total["cost"], usage.calls_untold, usage.lost_at_most["cost"]) == (5, 1, 1)
 
 
 def test_what_a_thread_of_the_function_tells_counts() -> None:

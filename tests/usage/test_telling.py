@@ -220,7 +220,8 @@ def test_what_is_no_usage_fails_the_item(used: dict[str, Any]) -> None:
     with pytest.warns(batten.QuarantinedWarning):
         report = job.run(progress=False, executor="serial", jobs=1)
     assert report.quarantined == 2
-    assert report.usage is None
+    assert report.usage is not None
+    assert (report.usage.total, report.usage.calls_untold) == ({}, 2)
 
 
 @pytest.mark.parametrize("told", [{"usage": None}, {}, {"usage": {}}, "text"])

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from batten.model.disk.runs.usage_lines import (
     UNITS_MAX,
+    UNTOLD,
     Amount,
+    Amounts,
     FailedTryLine,
+    LostLine,
     UseLine,
     check_unit,
+    parse_number,
     read_amount,
 )
+from batten.model.value_class import value_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,33 +44,63 @@ def usage(answer: object = None, /, **used: int | float | Decimal) -> None:
     returns. Tell it as soon as the answer is there: what fails after that is counted as well. It
     may be called any number of times for an item. Outside of a run it does nothing.
 
+    What can't be read raises, and the call counts as one of which it is not known what it used.
+
     Args:
         answer: An answer of an OpenAI-style API, as an object or a dict. Of its usage these are
             taken: `input_tokens` or `prompt_tokens`, `output_tokens` or `completion_tokens`, and
-            `cost` if it is there. By default only what is named counts.
+            `cost` if it is there. A number may be a text: `"12"`. By default only what is named
+            counts.
         **used: How much was used, by any names: `input_tokens=812, cost=Decimal("0.0031")`.
             Numbers from 0 on. Sums are exact: a float counts as the decimal number that it is
             shown as.
 
     Raises:
-        ValueError: A number is negative or not finite, or the answer has no usage.
+        ValueError: A number is negative or not finite, or the answer has no usage or a strange one.
         TypeError: A value is no number.
         RuntimeError: It was called in a thread that the function began itself, and several items
             are in hand.
         StorageError: It could not be written. The run ends.
     """
-    told = {**({} if answer is None else read_answer(answer)), **used}
-    amounts: dict[str, Amount] = {}
-    for unit, value in told.items():
-        try:
-            amounts[check_unit(unit)] = read_amount(value)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"batten.usage({unit}=…): {error}") from None
-    if len(amounts) > UNITS_MAX:
-        raise ValueError(f"batten.usage() takes {UNITS_MAX} units at most")
-    teller = _find_teller()
-    if teller is not None and amounts:
-        teller.tell(amounts)
+    found = Used() if answer is None else read_used(answer)
+    teller, amounts = _find_teller(), dict(found.amounts)
+    try:
+        for unit, value in used.items():
+            try:
+                amounts[check_unit(unit)] = read_amount(value)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"batten.usage({unit}=…): {error}") from None
+        if len(amounts) > UNITS_MAX:
+            raise ValueError(f"batten.usage() takes {UNITS_MAX} units at most")
+        if found.obstacle:
+            raise ValueError(f"batten.usage(answer): {found.obstacle}")
+    except (TypeError, ValueError):
+        tell_used(teller, Used(amounts=found.amounts, obstacle="it can't be read"))
+        raise
+    tell_used(teller, Used(amounts=amounts))
+
+
+@value_class
+class Used:
+    """What a call used, as far as it is known. An `obstacle` says why that may not be all."""
+
+    amounts: Amounts = field(default_factory=dict)
+    obstacle: str = ""
+
+
+def tell_used(teller: Teller | None, used: Used) -> None:
+    """To the accounts, also that something is not known."""
+    if teller is None:
+        return
+    if used.amounts:
+        teller.tell(dict(used.amounts))
+    if used.obstacle:
+        teller.tell_unknown()
+
+
+def tell_answer(answer: object) -> None:
+    """What an OpenAI-style answer used goes to the accounts, and never fails the item."""
+    tell_used(_find_teller(), read_used(answer))
 
 
 _NAMES = (
@@ -74,30 +110,24 @@ _NAMES = (
 )
 
 
-def read_answer(answer: object) -> dict[str, Any]:
-    """What an OpenAI-style answer says that it used. Raises `ValueError` if it says nothing."""
+def read_used(answer: object) -> Used:
+    """What an OpenAI-style answer says that it used: one strange number takes no other with it."""
     told = _get(answer, "usage")
-    found = {}
+    found: dict[str, Amount] = {}
+    strange: list[str] = []
     for unit, names in _NAMES:
         values = (_get(told, name) for name in names)
         value = next((value for value in values if value is not None), None)
-        if value is not None:
-            found[unit] = value
-    if not found:
-        raise ValueError(
-            "batten.usage(answer): the answer has no usage. Does a stream have to be asked for it?"
-        )
-    return found
-
-
-def read_used(answer: object) -> dict[str, Amount]:
-    """The same, as far as it makes sense: one strange number takes no other with it."""
-    found: dict[str, Amount] = {}
-    with suppress(ValueError):
-        for unit, value in read_answer(answer).items():
-            with suppress(TypeError, ValueError):
-                found[unit] = read_amount(value)
-    return found
+        if value is None:
+            continue
+        try:
+            found[unit] = read_amount(parse_number(value) if isinstance(value, str) else value)
+        except (TypeError, ValueError) as error:
+            strange.append(f"{unit}: {error}")
+    obstacle = "; ".join(strange)
+    if not found and not strange:
+        obstacle = "the answer has no usage. Does a stream have to be asked for it?"
+    return Used(amounts=found, obstacle=obstacle)
 
 
 def _get(value: object, name: str) -> Any:
@@ -149,6 +179,12 @@ class Teller:
                 UseLine(item=self.item, attempt=self.name_attempt(), used=used, answer=answer)
             )
             self._uses += 1
+
+    def tell_unknown(self) -> None:
+        """A call was answered, and it is not known what it used."""
+        with self._lock:
+            end = f"{self._journal.name_attempt()}{UNTOLD}"
+            self._journal.write(LostLine(end=end, calls=1))
 
     def name_attempt(self) -> str:
         """Under which what these items use is kept, in this process and in those that it asks."""

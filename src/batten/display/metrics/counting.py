@@ -127,7 +127,8 @@ def _list_usage(usage: Usage) -> Iterator[Metric]:
             for unit, amount in getattr(usage, name).items()
         ),
     )
-    yield _counted("lost_calls", "Calls in hand when runs ended.", usage.calls_lost)
+    lost = "Calls in hand when runs ended, and answers that did not say what they used."
+    yield _counted("lost_calls", lost, usage.calls_lost)
     yield Metric(
         name="batten_lost_usage_max",
         help="The bound of what the lost calls used.",

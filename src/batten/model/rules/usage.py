@@ -14,6 +14,7 @@ from typing import Any
 from batten.model.disk.runs.usage_lines import (
     NO_ITEM,
     PLACES_MAX,
+    UNTOLD,
     Amount,
     Amounts,
     BeforeLine,
@@ -41,6 +42,8 @@ class Standing(Enum):
 
 _PLACES_SHOWN = 6
 
+_COUNTS = ("calls_lost", "damaged_lines", "calls_untold")
+
 KINDS = ("kept", "failed_tries", "quarantined", "repeated", "before")
 
 
@@ -59,7 +62,9 @@ class Usage:
             their item has changed.
         before: What datasets used of which this one took the place, by `fresh` or `add_columns`.
         calls_lost: How many calls were in hand when runs were killed or stopped, or a worker died,
-            whether or not they had told something. Whether they were paid is not known.
+            whether or not they had told something. Whether they were paid is not known. Calls that
+            were answered, and of which it is not known what they used, count as well.
+        calls_untold: How many of these were answered: no usage was told, or a strange one.
         largest: The most that one item used.
         damaged_lines: How many lines of the accounts can't be read.
     """
@@ -72,6 +77,7 @@ class Usage:
     calls_lost: int
     largest: Amounts
     damaged_lines: int = 0
+    calls_untold: int = 0
 
     @property
     def total(self) -> dict[str, Amount]:
@@ -81,7 +87,11 @@ class Usage:
     @property
     def lost_at_most(self) -> dict[str, Amount]:
         """The bound of what the lost calls used: as much as the largest of all, each."""
-        return {unit: multiply(most, self.calls_lost) for unit, most in self.largest.items()}
+        return self.bound(self.calls_lost)
+
+    def bound(self, calls: int) -> dict[str, Amount]:
+        """What so many calls used at most, if none was dearer than all before."""
+        return {unit: multiply(most, calls) for unit, most in self.largest.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Make the object that `--json` prints of it.
@@ -93,7 +103,11 @@ class Usage:
         return {
             "total": as_numbers(self.total),
             **kinds,
-            "lost": {"calls": self.calls_lost, "at_most": as_numbers(self.lost_at_most)},
+            "lost": {
+                "calls": self.calls_lost,
+                "untold": self.calls_untold,
+                "at_most": as_numbers(self.lost_at_most),
+            },
             "largest": as_numbers(self.largest),
             "damaged_lines": self.damaged_lines,
         }
@@ -121,11 +135,15 @@ def tell_usage(usage: Usage) -> Iterator[tuple[str, str]]:
     ):
         if amounts:
             yield "of it", f"{name}: {show_usage(amounts)}"
-    if usage.calls_lost:
-        calls = count_of(usage.calls_lost, "call")
-        most = show_usage(usage.lost_at_most)
-        bound = f"at most {most}, if none was dearer than all before" if most else "unknown"
-        yield "and", f"{calls} in hand when runs ended: {bound}"
+    untold = usage.calls_untold
+    for count, text in (
+        (usage.calls_lost - untold, "in hand when runs ended"),
+        (untold, "answered, without a usage that can be read"),
+    ):
+        if count:
+            most = show_usage(usage.bound(count))
+            bound = f"at most {most}, if none was dearer than all before" if most else "unknown"
+            yield "and", f"{count_of(count, 'call')} {text}: {bound}"
     if usage.before:
         yield "before", f"datasets that this one took the place of: {show_usage(usage.before)}"
     if usage.damaged_lines:
@@ -176,6 +194,10 @@ class UsageTally:
     @property
     def calls_lost(self) -> int:
         return sum(self._lost.values())
+
+    @property
+    def calls_untold(self) -> int:
+        return sum(calls for end, calls in self._lost.items() if end.endswith(UNTOLD))
 
     def take(self, line: UsageLine | None) -> None:
         self.is_empty = False
@@ -269,6 +291,7 @@ class UsageTally:
             repeated=sums["repeated"],
             before=sums["before"],
             calls_lost=self.calls_lost,
+            calls_untold=self.calls_untold,
             largest=dict(self.largest),
             damaged_lines=self.damaged_lines,
         )
@@ -283,7 +306,7 @@ def record_usage(usage: Usage | None) -> dict[str, str]:
         for kind in (*KINDS, "largest")
         for unit, amount in getattr(usage, kind).items()
     }
-    counts = {"calls_lost": usage.calls_lost, "damaged_lines": usage.damaged_lines}
+    counts = {name: getattr(usage, name) for name in _COUNTS}
     return amounts | {name: str(count) for name, count in counts.items()}
 
 
@@ -292,7 +315,7 @@ def read_recorded(told: Mapping[str, str]) -> Usage | None:
     if not told:
         return None
     sums: dict[str, dict[str, Amount]] = {kind: {} for kind in (*KINDS, "largest")}
-    counts = {"calls_lost": 0, "damaged_lines": 0}
+    counts = dict.fromkeys(_COUNTS, 0)
     try:
         for name, text in told.items():
             kind, _, unit = name.partition(" ")
@@ -309,6 +332,5 @@ def read_recorded(told: Mapping[str, str]) -> Usage | None:
         repeated=sums["repeated"],
         before=sums["before"],
         largest=sums["largest"],
-        calls_lost=counts["calls_lost"],
-        damaged_lines=counts["damaged_lines"],
+        **counts,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from batten.errors import usage_error
 from batten.jobs.step import check_count
 from batten.jobs.structure import AnswerError, Structure, make_structure
-from batten.work.usage import read_used
+from batten.work.usage import tell_answer
 from batten.work.usage import usage as tell_usage
 
 Request = Callable[[Any], Mapping[str, Any]]
@@ -122,4 +122,4 @@ def _tell(answer: Any, usage: Any) -> None:
     if usage is not None:
         tell_usage(**usage(answer))
         return
-    tell_usage(**read_used(answer))
+    tell_answer(answer)

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
-from batten.model.disk.runs.usage_lines import UNITS_MAX, Amount, check_unit, read_amount
+from batten.model.disk.runs.usage_lines import UNITS_MAX, check_unit, read_amount
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
-from batten.work.usage import read_used
+from batten.work.usage import Used, read_used
 
 _NOT_DONE = frozenset({"batch_expired", "batch_cancelled", "batch_canceled"})
 _TOLD_MAX = 800
@@ -120,19 +120,17 @@ def _tell_error(told: Any) -> str:
     return str(told)[:_TOLD_MAX]
 
 
-def read_usage(
-    line: Mapping[str, Any], usage: Callable[[Any], Mapping[str, Any]] | None
-) -> dict[str, Amount]:
-    """What the answer used; empty if it does not say. Raises what `usage` raises."""
+def read_usage(line: Mapping[str, Any], usage: Callable[[Any], Mapping[str, Any]] | None) -> Used:
+    """What the answer used; nothing for a failure. Raises what `usage` raises."""
     body = _find_body(line)
     if body is None:
-        return {}
+        return Used()
     if usage is None:
         return read_used(body)
     amounts = {check_unit(str(unit)): read_amount(value) for unit, value in usage(body).items()}
     if len(amounts) > UNITS_MAX:
         raise ValueError(f"usage gives more than {UNITS_MAX} units")
-    return amounts
+    return Used(amounts=amounts)
 
 
 def join_lines(lines: Iterable[bytes]) -> bytes:

@@ -31,7 +31,7 @@ from batten.ledger.history.submissions import (
 from batten.ledger.history.usage_journal import UsageJournal
 from batten.model.disk.names import Layout
 from batten.model.disk.runs.submissions import ENDED, SubmissionRecord, item_of_request
-from batten.model.disk.runs.usage_lines import LostLine, UseLine
+from batten.model.disk.runs.usage_lines import UNTOLD, LostLine, UseLine
 from batten.model.telling.counts import count_of
 from batten.printable import blot
 from batten.run.clock import utc_now
@@ -258,6 +258,7 @@ class Exchange:
         return data
 
     def _tell_usage(self, record: SubmissionRecord, found: ReadLines) -> None:
+        untold = 0
         for name, raw in found.lines.items():
             try:
                 used = read_usage(parse_line(raw) or {}, self.api.usage)
@@ -267,15 +268,18 @@ class Exchange:
                     safe="The answers lie at the vendor, and nothing is asked again.",
                     next="Mend the function, then run the same command again.",
                 ) from error
-            if used:
+            untold += bool(used.obstacle)
+            if used.amounts:
                 answer = name_answer(record.token, name)
                 item = item_of_request(name)
-                self._journal.write(UseLine(item=item, attempt="", used=used, answer=answer))
+                line = UseLine(item=item, attempt="", used=used.amounts, answer=answer)
+                self._journal.write(line)
         # Of an answer that never came nobody knows whether it was paid.
         missing = len(record.requests) - len(found.lines) if record.status == "completed" else 0
-        for why, calls in (("doubled", len(found.doubled)), ("missing", missing)):
+        unknown = {" doubled": len(found.doubled), " missing": missing, UNTOLD: untold}
+        for why, calls in unknown.items():
             if calls:
-                self._journal.write(LostLine(end=f"{record.token} {why}", calls=calls))
+                self._journal.write(LostLine(end=f"{record.token}{why}", calls=calls))
         self._journal.sync()
 
     def load_answers(self, record: SubmissionRecord) -> dict[str, bytes]:

@@ -187,7 +187,7 @@ class Submitter:
             raise TypeError("request_fn gives no dict: it is to give the body of a request")
         name, submission = await self._ask(teller.item, body)
         line = parse_line((submission.lines or {})[name]) or {}
-        used = read_usage(line, api.usage)
+        used = dict(read_usage(line, api.usage).amounts)
         if used:
             teller.tell(used, name_answer(submission.record.token, name))
         return take_body(line)

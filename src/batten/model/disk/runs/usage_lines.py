@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal
@@ -29,12 +30,16 @@ UNITS_MAX = 32
 NO_ITEM = ITEMS_MAX
 """In the place of an item's number: what was used belongs to none of this plan."""
 
+UNTOLD = " untold"
+"""So ends the name of an end that is none: a call was answered, and did not say what it used."""
+
 _EXACT = Context(prec=200, Emin=-999_999, Emax=999_999)
 _LARGEST = Decimal(10) ** 60
 _SUM_MAX = Decimal(10) ** 90
 """No sum of what calls tell is larger, and each can be written and read again."""
 PLACES_MAX = 60
 _WHOLE = pattern(r"\d{1,90}")
+_NUMBER = pattern(r"\s*(\d{1,60})(\.\d{1,60})?(?:[eE][+-]?\d{1,2})?\s*", re.ASCII)
 _TEXT_MAX = 90 + PLACES_MAX + 1
 _UNIT = pattern(r"[^\W\d]\w{0,63}")
 
@@ -64,7 +69,8 @@ class FailedTryLine:
 @value_class
 class LostLine:
     """So many calls were in hand when the run ended, or one of its workers. `end` names which end
-    it was, so that it counts once however often it is written."""
+    it was, so that it counts once however often it is written. With `UNTOLD` at its end they were
+    answered, and did not say what they used."""
 
     end: str
     calls: int
@@ -96,6 +102,14 @@ def read_amount(value: object) -> Amount:
     if not _is_fit(amount, _LARGEST):
         raise ValueError(f"{str(value)[:40]} is not a number from 0 on")
     return amount
+
+
+def parse_number(text: str) -> Amount:
+    """The number that a server gave as a text. Raises `ValueError` for what is none."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text[:40]!r} is not a number from 0 on")
+    return int(text) if found[0].strip() == found[1] else Decimal(text.strip())
 
 
 def check_unit(name: str) -> str:
