@@ -62,7 +62,7 @@ def usage(answer: object = None, /, **used: int | float | Decimal) -> None:
             are in hand.
         StorageError: It could not be written. The run ends.
     """
-    found = Used() if answer is None else read_used(answer)
+    found = AnswerUse() if answer is None else read_used(answer)
     teller, amounts = _find_teller(), dict(found.amounts)
     try:
         for unit, value in used.items():
@@ -75,20 +75,20 @@ def usage(answer: object = None, /, **used: int | float | Decimal) -> None:
         if found.obstacle:
             raise ValueError(f"batten.usage(answer): {found.obstacle}")
     except (TypeError, ValueError):
-        tell_used(teller, Used(amounts=found.amounts, obstacle="it can't be read"))
+        tell_used(teller, AnswerUse(amounts=found.amounts, obstacle="it can't be read"))
         raise
-    tell_used(teller, Used(amounts=amounts))
+    tell_used(teller, AnswerUse(amounts=amounts))
 
 
 @value_class
-class Used:
+class AnswerUse:
     """What a call used, as far as it is known. An `obstacle` says why that may not be all."""
 
     amounts: Amounts = field(default_factory=dict)
     obstacle: str = ""
 
 
-def tell_used(teller: Teller | None, used: Used) -> None:
+def tell_used(teller: Teller | None, used: AnswerUse) -> None:
     """To the accounts, also that something is not known."""
     if teller is None:
         return
@@ -110,7 +110,7 @@ _NAMES = (
 )
 
 
-def read_used(answer: object) -> Used:
+def read_used(answer: object) -> AnswerUse:
     """What an OpenAI-style answer says that it used: one strange number takes no other with it."""
     told = _get(answer, "usage")
     found: dict[str, Amount] = {}
@@ -127,7 +127,7 @@ def read_used(answer: object) -> Used:
     obstacle = "; ".join(strange)
     if not found and not strange:
         obstacle = "the answer has no usage. Does a stream have to be asked for it?"
-    return Used(amounts=found, obstacle=obstacle)
+    return AnswerUse(amounts=found, obstacle=obstacle)
 
 
 def _get(value: object, name: str) -> Any:

@@ -87,11 +87,7 @@ class Usage:
     @property
     def lost_at_most(self) -> dict[str, Amount]:
         """The bound of what the lost calls used: as much as the largest of all, each."""
-        return self.bound(self.calls_lost)
-
-    def bound(self, calls: int) -> dict[str, Amount]:
-        """What so many calls used at most, if none was dearer than all before."""
-        return {unit: multiply(most, calls) for unit, most in self.largest.items()}
+        return _bound(self.largest, self.calls_lost)
 
     def to_json(self) -> dict[str, Any]:
         """Make the object that `--json` prints of it.
@@ -111,6 +107,11 @@ class Usage:
             "largest": as_numbers(self.largest),
             "damaged_lines": self.damaged_lines,
         }
+
+
+def _bound(largest: Amounts, calls: int) -> dict[str, Amount]:
+    """What so many calls used at most, if none was dearer than all before."""
+    return {unit: multiply(most, calls) for unit, most in largest.items()}
 
 
 def show_usage(amounts: Amounts) -> str:
@@ -141,7 +142,7 @@ def tell_usage(usage: Usage) -> Iterator[tuple[str, str]]:
         (untold, "answered, without a usage that can be read"),
     ):
         if count:
-            most = show_usage(usage.bound(count))
+            most = show_usage(_bound(usage.largest, count))
             bound = f"at most {most}, if none was dearer than all before" if most else "unknown"
             yield "and", f"{count_of(count, 'call')} {text}: {bound}"
     if usage.before:

@@ -9,7 +9,7 @@ from typing import Any
 from batten.model.disk.runs.usage_lines import UNITS_MAX, check_unit, read_amount
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
-from batten.work.usage import Used, read_used
+from batten.work.usage import AnswerUse, read_used
 
 _NOT_DONE = frozenset({"batch_expired", "batch_cancelled", "batch_canceled"})
 _TOLD_MAX = 800
@@ -120,17 +120,19 @@ def _tell_error(told: Any) -> str:
     return str(told)[:_TOLD_MAX]
 
 
-def read_usage(line: Mapping[str, Any], usage: Callable[[Any], Mapping[str, Any]] | None) -> Used:
+def read_usage(
+    line: Mapping[str, Any], usage: Callable[[Any], Mapping[str, Any]] | None
+) -> AnswerUse:
     """What the answer used; nothing for a failure. Raises what `usage` raises."""
     body = _find_body(line)
     if body is None:
-        return Used()
+        return AnswerUse()
     if usage is None:
         return read_used(body)
     amounts = {check_unit(str(unit)): read_amount(value) for unit, value in usage(body).items()}
     if len(amounts) > UNITS_MAX:
         raise ValueError(f"usage gives more than {UNITS_MAX} units")
-    return Used(amounts=amounts)
+    return AnswerUse(amounts=amounts)
 
 
 def join_lines(lines: Iterable[bytes]) -> bytes:
