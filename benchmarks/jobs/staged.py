@@ -55,8 +55,9 @@ def main(way: str, putting: str, calls: int, concurrency: int) -> None:
         by_hand(way, calls, concurrency)
         return
     if putting == "seldom":
-        staging_pace.ANSWERS_A_SECOND_MAX = work_sizes.ANSWERS_A_SECOND_MAX = 0.0
-        work_sizes.SLOW_ITEMS_A_SECOND = 0.0
+        for module in (staging_pace, work_sizes):
+            for name in ("ANSWERS_A_SECOND_MAX", "SLOW_ITEMS_A_SECOND"):
+                setattr(module, name, 0.0)
     start = batten.from_range(calls)
     if way == "threads":
         made = start.map(ask).write_parquet("out")
