@@ -226,6 +226,13 @@ def test_what_is_no_end_of_a_run_is_refused(until: Any, tmp_path: Path) -> None:
         batten.from_kafka("rows", servers="localhost", into=tmp_path, until=until)
 
 
+def test_values_that_a_source_does_not_decode_can_be_had_as_bytes(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"servers": "localhost", "into": tmp_path, "format": "avro"}
+    with pytest.raises(UsageError, match="format='avro' is none of") as told:
+        batten.from_kafka("rows", **given)
+    assert '"bytes"' in told.value.next
+
+
 def test_why_there_was_no_answer_is_told(tmp_path: Path) -> None:
     made = batten.from_kafka(
         "rows", servers="127.0.0.1:1", into=tmp_path / "landed", timeout_seconds=5

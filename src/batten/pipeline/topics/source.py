@@ -235,7 +235,7 @@ def from_kafka(
         raise UsageError(
             f"format={format!r} is none of {', '.join(map(repr, FORMATS))}.",
             safe="Nothing was read or written.",
-            next="Give one of them, or leave format= out.",
+            next='Give one of them. A step can decode "bytes", such as those of Avro.',
         )
     given = copy_config(config)
     refuse_unusable(topic, servers, given)
