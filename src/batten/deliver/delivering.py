@@ -199,11 +199,24 @@ class Deliverer:
 
     def finish(self, batches: int) -> None:
         """All of the complete dataset is at every destination when this returns."""
+        if self._result is not None:
+            self._agree_on(self._result, batches)
         for route in self._routes:
             with self._context.timed("deliver"):
                 route.finish(batches)
-        if self._result is not None:
-            self._result.discard()
+
+    def _agree_on(self, result: AppliedResult, batches: int) -> None:
+        """What the function made is there, if a destination lacks something. Where that is of
+        another call, it is recorded of all that what they have is out of date: so none keeps the
+        rows of an earlier one (decision 0153)."""
+        if not any(route.is_behind(batches) for route in self._routes):
+            return
+        made = result.ensure(batches, {route.given for route in self._routes} - {""})
+        for route in self._routes:
+            route.expect_result(batches)
+        for route in self._routes:
+            if route.given not in ("", made):
+                route.open_again()
 
     def open_again(self) -> None:
         """Record that what files hold is about to be out of date."""
@@ -217,10 +230,13 @@ class Deliverer:
 
 
 def _find_result(context: Context) -> AppliedResult | None:
-    """None where no function's table is needed, or it becomes a single file at once."""
+    """None where no function's table is needed, or it becomes a single file at once. Where there
+    were more destinations before, it is there, and the file is one of it."""
     pipeline = context.pipeline
+    if pipeline.whole is None:
+        return None
     is_one_file = [sink.takes for sink in pipeline.sinks] == [Takes.DATASET]
-    if pipeline.whole is None or is_one_file:
+    if is_one_file and context.folder.find(context.layout.result) is None:
         return None
     from batten.deliver.whole.applied_result import AppliedResult
 

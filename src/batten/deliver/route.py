@@ -161,6 +161,16 @@ class Route(ABC):
     def is_behind(self, batches: int) -> bool:
         """Whether it lacks something, or only its record does, by a crash between the two."""
 
+    @property
+    def given(self) -> str:
+        """The digest of all that it was given at once; empty if that was nothing, or is out of
+        date."""
+        record = self._book.find()
+        return record.content if record is not None and record.batches else ""
+
+    def expect_result(self, batches: int) -> None:  # noqa: B027
+        """Raise where it could not take what a function of whole tables has made."""
+
     @abstractmethod
     def finish(self, batches: int) -> None:
         """All of the complete dataset is there when this returns."""

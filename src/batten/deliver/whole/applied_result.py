@@ -1,19 +1,21 @@
-"""What the function of a whole-table job made, kept until every destination has it.
+"""What the function of a whole-table job made, kept with the ledger.
 
 It is needed where a table is among the destinations, or there are several. The function runs once.
 Its table is written as one file, `RESULT.parquet` in the control folder, which is durable before
 any destination gets a row. Each destination is given what the file holds. So a run that was killed
-between two goes on with the same rows, and the function is not called again. The file goes when all
-destinations have it (decision 0100).
+between two goes on with the same rows, and the function is not called again (decision 0100). Nor is
+it called where a destination is lost later, or added. If the file is lost, the function is called
+again, and may give other rows: then every destination gets these (decision 0153).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from batten.deliver.supply import Supply
 from batten.model.value_class import value_class
 from batten.run.context import Context
 from batten.sinks.base import Staged
@@ -54,28 +56,16 @@ class AppliedResult:
         self._name = context.layout.result
         self._found: _Held | None = None
 
-    def stage(self, whole: Staged) -> Staged:
-        """Give what was made of the tables that `whole` describes; it is made if it is not there.
-        Its token stands for the bytes that were made, not for the tables.
+    def ensure(self, batches: int, given: Collection[str]) -> str:
+        """Make it, unless it is there, and is what destinations were `given`. Both are told by
+        their digests.
 
         Raises whatever the function ends with."""
-        found = self._found = self._found or self._ensure(whole)
-        token = replace(whole.token, digest=found.digest) if whole.is_whole else whole.token
-        return replace(
-            whole,
-            token=token,
-            schema=found.schema,
-            rows=found.rows,
-            read=self._read,
-            load=lambda: self._context.folder.read(self._name, bytes_max=None),
-        )
-
-    def _ensure(self, whole: Staged) -> _Held:
         context, storage, layout = self._context, self._context.folder, self._context.layout
-        identity = context.identity
+        whole, identity = Supply(context, "").stage_all(batches), context.identity
         of = f"{whole.token.digest} {identity.fingerprint.digest if identity else ''}"
         found = self._find(of)
-        if found is None:
+        if found is None or (given and found.digest not in given):
             file = ResultFile(storage, self._name, staging=layout.staging, of=of)
             self._make_file(context, file, whole)
             found = self._find(of)
@@ -83,10 +73,26 @@ class AppliedResult:
             raise LookupError(f"{self._name} was made, and is not there")
         # Who put it there may have been killed before its name was durable.
         storage.sync_names(folder_of(self._name))
-        return found
+        self._found = found
+        return found.digest
+
+    def stage(self, whole: Staged) -> Staged:
+        """Give it in the place of the tables that `whole` describes. Its token stands for the bytes
+        that were made, not for the tables."""
+        if self._found is None:
+            raise LookupError(f"{self._name} was not made")
+        return replace(
+            whole,
+            token=replace(whole.token, digest=self._found.digest),
+            is_whole=True,
+            schema=self._found.schema,
+            rows=self._found.rows,
+            read=self._read,
+            load=lambda: self._context.folder.read(self._name, bytes_max=None),
+        )
 
     def discard(self) -> None:
-        """All destinations have it, or it is of no use."""
+        """It is of no use any more."""
         self._found, storage = None, self._context.folder
         if storage.find(self._name) is not None:
             storage.delete(self._name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from batten.deliver.route import Route
-from batten.model.disk.destinations.tokens import TokenState
+from batten.model.disk.destinations.tokens import Token, TokenState
 
 
 class WholeFileRoute(Route):
@@ -27,9 +27,11 @@ class WholeFileRoute(Route):
 
     def is_behind(self, batches: int) -> bool:
         record = self._book.find()
-        if record is None or record.batches != batches:
+        if record is None or record.batches != batches or not record.content:
             return True
         token = self._supply.token_of_all(batches)
+        if self._result is not None:
+            token = Token(dataset=token.dataset, batch=None, digest=record.content)
         return self.destination.lookup([token]) != [TokenState.SAME]
 
     def finish(self, batches: int) -> None:

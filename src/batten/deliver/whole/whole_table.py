@@ -50,31 +50,37 @@ class WholeTableRoute(TableRoute):
         tokens = self._list_tokens(batches, record.content)
         return set(self.destination.lookup(tokens)) != {TokenState.SAME}
 
+    def expect_result(self, batches: int) -> None:
+        self._refuse_earlier(self._stage(batches))
+
     def finish(self, batches: int) -> None:
         if not self.is_behind(batches):
             return
+        staged = self._stage(batches)
+        self._begin(staged.schema)
+        # Where rows are added, none leave no token: later there may be some.
+        if staged.rows or self.lets_go:
+            self._publish(staged)
+        self._book.save(batches=batches, rows=staged.rows, content=staged.token.digest)
+
+    def _stage(self, batches: int) -> Staged:
         staged = replace(self._supply.stage_all(batches), is_whole=True)
         if self._result is not None:
             staged = self._result.stage(staged)
         token, *others = self._list_tokens(batches, staged.token.digest)
-        staged = replace(staged, token=token, more_tokens=tuple(others))
-        self._begin(staged.schema)
-        # Where rows are added, none leave no token: later there may be some.
-        if staged.rows or self.lets_go:
-            self._refuse_earlier(staged)
-            self._publish(staged)
-        self._book.save(batches=batches, rows=staged.rows, content=token.digest)
+        return replace(staged, token=token, more_tokens=tuple(others))
 
     def can_start_anew(self) -> bool:
         record = self._book.find()
         return self.lets_go or record is None or not record.keeps_rows
 
     def _refuse_earlier(self, staged: Staged) -> None:
-        """Rows can't be added to those that were made of other tables, nor to themselves."""
-        if self.lets_go:
-            return
-        held, record = self.destination.lookup(staged.tokens), self._book.find()
+        """Rows can't be added to those that another call made, nor to themselves."""
+        record = self._book.find()
         given = record.content if record is not None and record.keeps_rows else ""
+        if self.lets_go or not (staged.rows or given):
+            return
+        held = self.destination.lookup(staged.tokens)
         if TokenState.OTHER in held or given not in ("", staged.token.digest):
             raise RefusedError(
                 f"{self.shown} holds rows that this job made before, of other tables or by other "

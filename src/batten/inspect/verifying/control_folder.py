@@ -1,4 +1,4 @@
-"""Reads what an observation does not of the control folder: schema, keys, staged files, logs."""
+"""Reads of the control folder what an observation does not: schema, keys, staged files, logs."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def find_control_faults(
             yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
         yield from _find_versions_faults(storage, layout, segment)
     yield from _find_look_faults(storage, layout)
+    yield from _find_result_faults(storage, observation)
     for entry in observation.staged:
         staged = find_staged(entry.name.rpartition("/")[2])
         if staged and not _digest(storage, entry.name).startswith(staged.digest):
@@ -141,6 +142,23 @@ def _find_look_faults(storage: Store, layout: Layout) -> Iterator[Finding]:
         is_newer = isinstance(error, NewerFormat)
         code = Code.NEWER_FORMAT if is_newer else Code.UNREADABLE_LOOK
         yield Finding(code=code, path=name, evidence=name_reason(error))
+
+
+def _find_result_faults(storage: Store, observation: Observation) -> Iterator[Finding]:
+    """It may be lost, for it can be made again (decision 0153). What is there is what all
+    destinations have."""
+    name, given = observation.layout.result, {each.content for each in observation.deliveries}
+    if observation.completion is None:
+        return
+    try:
+        evidence = "its digest is not that of what destinations were given"
+        is_whole = f"sha256:{digest_file(storage, name)}" in given
+    except FileNotFoundError:
+        return
+    except StorageError as error:
+        is_whole, evidence = False, name_reason(error)
+    if not is_whole:
+        yield Finding(code=Code.DAMAGED_RESULT, path=name, evidence=evidence)
 
 
 _STAGED_BYTES_MAX = 1 << 32

@@ -86,6 +86,7 @@ class Code(Enum):
     NOT_LOOKED_AT = "not-looked-at"
     UNREADABLE_FILE = "unreadable-file"
     UNREADABLE_DELIVERY = "unreadable-delivery"
+    DAMAGED_RESULT = "damaged-result"
     DAMAGED_LOG = "damaged-log"
     CLEAR_SECRET = "clear-secret"
     FOREIGN_FILE = "foreign-file"
@@ -205,6 +206,11 @@ MEANINGS: dict[Code, Meaning] = {
         Severity.CORRUPT, "make it a file that can be read, or move away what is in its place"
     ),
     Code.UNREADABLE_DELIVERY: Meaning(Severity.CORRUPT, _RESTORE),
+    Code.DAMAGED_RESULT: Meaning(
+        Severity.WARNING,
+        "delete it: the destinations have its rows, and if one is lost, the function is called "
+        "again",
+    ),
     Code.DAMAGED_LOG: Meaning(Severity.WARNING, "nothing: run logs are only hints"),
     Code.STRAY_FILE: Meaning(
         Severity.INCONSISTENT, "move it out of the folder, where nobody takes it for a part"
