@@ -20,6 +20,7 @@ NAMES = (
     "trivial_items",
     "spawned_workers",
     "slow_items",
+    "bucket_parts",
     "workers_anywhere",
     "workers_on_ray",
     "two_steps",
