@@ -102,6 +102,20 @@ def test_a_function_that_can_not_tell_fails_and_the_call_counts(tmp_path: Path) 
     assert usage.total["input_tokens"] == 30
 
 
+def test_what_is_named_beside_a_strange_answer_is_told(tmp_path: Path) -> None:
+    def work(number: int) -> dict[str, int]:
+        batten.usage(answer(None), price=2)
+        return {"number": number}
+
+    pipeline = (
+        batten.from_range(1).map(work).options(stop_when=None).write_parquet(tmp_path / "out")
+    )
+    with pytest.warns(batten.QuarantinedWarning):
+        usage = pipeline.run(executor="serial", progress=False).usage
+    assert usage is not None
+    assert (usage.total, usage.calls_untold) == ({"price": 2}, 1)
+
+
 def test_they_count_in_the_budget(tmp_path: Path) -> None:
     """Each as if it had used what the dearest item did."""
     pipeline = batten.from_range(40).map(

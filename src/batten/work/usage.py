@@ -6,6 +6,7 @@ whether or not the answer is kept (decision 0118).
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -75,7 +76,8 @@ def usage(answer: object = None, /, **used: int | float | Decimal) -> None:
         if found.obstacle:
             raise ValueError(f"batten.usage(answer): {found.obstacle}")
     except (TypeError, ValueError):
-        tell_used(teller, AnswerUse(amounts=found.amounts, obstacle="it can't be read"))
+        known = dict(itertools.islice(amounts.items(), UNITS_MAX))
+        tell_used(teller, AnswerUse(amounts=known, obstacle="the rest can't be read"))
         raise
     tell_used(teller, AnswerUse(amounts=amounts))
 
