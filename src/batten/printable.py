@@ -22,13 +22,27 @@ def escape(text: str) -> str:
 
 def tell(text: str, stream: TextIO | None) -> None:
     """Write the text as one line, in the letters that the stream knows. There may be no stream, it
-    may be closed, and nobody may hear it: what is told of ends by none of that."""
+    may be closed or stand in for one, and nobody may hear it: what is told of ends by none of that.
+    """
     if stream is None:
         return
-    with suppress(OSError, ValueError):
-        encoding = stream.encoding or "utf-8"
+    with suppress(Exception):
+        encoding = getattr(stream, "encoding", None) or "utf-8"
         known = text.encode(encoding, "backslashreplace").decode(encoding)
         print(escape(known), file=stream, flush=True)
+
+
+def warn(text: str, category: type[Warning], *, stacklevel: int) -> None:
+    """Warn, in the name of a caller as for `warnings.warn`. That it can't be shown changes nothing.
+    Raises the warning where the program makes such ones errors."""
+    import warnings
+
+    try:
+        warnings.warn(escape(text), category, stacklevel=stacklevel + 1)
+    except Warning:
+        raise
+    except Exception:  # noqa: BLE001 - what shows it may be closed
+        pass
 
 
 def blot(text: str) -> str:

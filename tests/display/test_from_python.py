@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,24 @@ def test_one_that_fails_is_left_out_and_the_run_goes_on(pipeline: batten.Pipelin
     assert len(calls) == 1
 
 
+def test_a_warning_that_is_an_error_ends_no_run_in_its_middle(
+    pipeline: batten.Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def show(status: batten.Status) -> None:
+        raise LookupError("nowhere")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        report = pipeline.run(executor="serial", progress=show)
+    assert report.status == "complete"
+    assert "What shows the progress raised LookupError: nowhere." in capsys.readouterr().err
+
+
+def test_a_warning_that_nobody_can_be_shown_changes_nothing(program: RunProgram) -> None:
+    done = program("sys.stderr.close(); print(pipeline.run().status)")
+    assert (done.returncode, done.stdout) == (0, "complete\n")
+
+
 @pytest.mark.parametrize("wanted", [7, "bar", object()])
 def test_what_shows_nothing_is_refused(pipeline: batten.Pipeline, wanted: object) -> None:
     with pytest.raises(batten.UsageError, match="which shows nothing"):
@@ -166,6 +185,20 @@ class Unheard(io.StringIO):
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
+class Plain:
+    """Knows of a stream's ways only that it is written to."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+class Failing(Plain):
+    encoding = None
+
+    def write(self, text: str) -> int:
+        raise LookupError("nowhere")
+
+
 def make_closed() -> io.StringIO:
     stream = io.StringIO()
     stream.close()
@@ -174,8 +207,11 @@ def make_closed() -> io.StringIO:
 
 @pytest.mark.parametrize(
     "stream",
-    [None, make_closed(), Unheard(), io.TextIOWrapper(io.BytesIO(), encoding="ascii")],
-    ids=["none", "closed", "unheard", "ascii"],
+    [
+        *(None, make_closed(), Unheard(), Plain(), Failing()),
+        io.TextIOWrapper(io.BytesIO(), encoding="ascii"),
+    ],
+    ids=["none", "closed", "unheard", "plain", "failing", "ascii"],
 )
 def test_a_run_does_not_depend_on_who_hears_of_it(
     stream: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -188,7 +224,7 @@ def test_a_run_does_not_depend_on_who_hears_of_it(
     with pytest.warns(batten.QuarantinedWarning):
         report = made.run(executor="serial")
     assert (report.accounts.committed, report.quarantined) == (1, 1)
-    if stream is not None and stream.encoding == "ascii":
+    if getattr(stream, "encoding", None) == "ascii":
         stream.flush()
         assert b"First item that failed: '\\xfc': ValueError: \\xfc" in stream.buffer.getvalue()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,69 @@ def test_secrets_and_escapes_are_not_logged(
     told = "".join(each.getMessage() + repr(vars(each)) for each in records())
     assert "correct horse" not in told
     assert "\x1b" not in "".join(each.getMessage() for each in records())
+
+
+class Raising(logging.Handler):
+    """A handler of somebody else's, which can't reach its server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def emit(self, record: Any) -> None:
+        self.told.append(record.event)
+        raise ConnectionError("the server\nis away")
+
+
+@pytest.fixture
+def raising() -> Iterator[Raising]:
+    logger, handler = logging.getLogger("batten"), Raising()
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def test_a_handler_that_raises_ends_no_run(
+    tmp_path: Path, records: Records, raising: Raising
+) -> None:
+    pipeline = batten.from_range(4).map(fail_second).options(batch_size=2)
+    with pytest.warns(RuntimeWarning, match="ConnectionError: the server.") as warned:
+        report = pipeline.write_parquet(tmp_path / "out").run(executor="serial", progress=False)
+    assert (report.status, report.rows) == ("complete", 3)
+    # It may be there again, so it is told all; its user is told once.
+    assert raising.told == EVENTS
+    assert len([each for each in warned if each.category is RuntimeWarning]) == 1
+
+
+def test_a_handler_that_raises_hides_no_failure(
+    tmp_path: Path, records: Records, raising: Raising
+) -> None:
+    pipeline = batten.from_range(4).map(fail_second).options(batch_size=2, on_error="raise")
+    with (
+        pytest.warns(RuntimeWarning, match="ConnectionError"),
+        pytest.raises(batten.FailedRunError, match="no"),
+    ):
+        pipeline.write_parquet(tmp_path / "out").run(executor="serial", progress=False)
+    assert raising.told[-1] == "run_ended"
+
+
+def test_the_command_tells_of_such_a_handler_in_a_line(program: Any, tmp_path: Path) -> None:
+    program("pass")
+    job = (tmp_path / "program.py").read_text()
+    handler = """
+import logging
+class Raising(logging.Handler):
+    def emit(self, record):
+        raise ConnectionError("away")
+logging.getLogger("batten").addHandler(Raising())
+"""
+    (tmp_path / "program.py").write_text(handler + job)
+    words = [sys.executable, "-m", "batten", "run", "program.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    told = [line for line in done.stderr.splitlines() if "ConnectionError" in line]
+    what = "A handler of logging.getLogger('batten.run') raised ConnectionError: away."
+    assert told == [f"{what} It is told what comes later."]
 
 
 def test_without_a_handler_nothing_is_printed(program: Any) -> None:

@@ -178,5 +178,5 @@ def test_who_fails_is_left_out() -> None:
     began = RunBegan(output="out", run="run", jobs=1, time_ns=0)
     for _ in range(2):
         watchers.tell(lambda watcher: watcher.begin(began))
-    assert notes == ["Broken failed: ValueError: no. The run goes on without it."]
+    assert notes == ["Broken raised ValueError: no. The run goes on without it."]
     assert not watchers

@@ -14,7 +14,6 @@ speed only: the result is made without it, one warning is given, and it is count
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -32,6 +31,7 @@ from batten.cache.key_locks import KeyLocks
 from batten.cache.making import FolderMaking, Made, Making, ValueMaking
 from batten.cache.store import CacheStore
 from batten.errors import usage_error
+from batten.listening import Log
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
 from batten.printable import escape
 from batten.storage.addresses import local_path
@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 
 GIGABYTE = 1 << 30
 
-_log = logging.getLogger("batten.cache")
+_log = Log("batten.cache")
 
 
 class Cache:

@@ -6,8 +6,8 @@ import io
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 
+from batten import printable
 from batten.printable import escape
 
 TYPE_CHECKING = False
@@ -73,8 +73,8 @@ def emit_lines(lines: Iterable[str]) -> None:
 def tell(*lines: str) -> None:
     """Print lines for people on standard error, each as one whatever it holds. That nobody can read
     them changes no outcome."""
-    with suppress(OSError):
-        print("\n".join(map(escape, lines)), file=sys.stderr, flush=True)
+    for line in lines:
+        printable.tell(line, sys.stderr)
 
 
 def flush_output() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
-from batten.printable import escape
+from batten.listening import Listener
 from batten.run.progress import Progress, Status
 
 
@@ -31,32 +30,16 @@ class GuardedProgress:
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
-        self._is_failed = False
+        self._listener = Listener("What shows the progress")
         self._is_closed = False
 
     def show(self, status: Status) -> None:
-        self._call(lambda: self._inner.show(status))
+        self._listener.tell(lambda: self._inner.show(status))
 
     def note(self, text: str) -> None:
-        self._call(lambda: self._inner.note(text))
+        self._listener.tell(lambda: self._inner.note(text))
 
     def close(self) -> None:
         if not self._is_closed:
             self._is_closed = True
-            self._call(self._inner.close)
-
-    def _call(self, function: Callable[[], None]) -> None:
-        if self._is_failed:
-            return
-        try:
-            function()
-        except Exception as error:  # noqa: BLE001 - told, and no item's failure
-            self._is_failed = True
-            warnings.warn(
-                escape(
-                    f"What shows the progress raised {type(error).__name__}: {error}. The run goes "
-                    "on without it."
-                ),
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            self._listener.tell(self._inner.close)

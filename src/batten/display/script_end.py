@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from types import TracebackType
 
 from batten.errors import BattenError, FailedRunError, InterruptedRunError
 from batten.model.rules.endings import find_ending
-from batten.printable import blot, escape
+from batten.printable import blot, tell
 
 
 def show_short() -> None:
@@ -25,9 +24,8 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
         return
     told = blot(error.trace).rstrip("\n").split("\n") if isinstance(error, FailedRunError) else []
     lines = [*filter(None, told), *(blot(line) for line in str(error).split("\n"))]
-    with suppress(OSError):
-        sys.stderr.write("".join(f"{escape(line)}\n" for line in lines))
-        sys.stderr.flush()
+    for line in lines:
+        tell(line, sys.stderr)
     is_session = hasattr(sys, "ps1") or sys.flags.interactive
     if isinstance(error, InterruptedRunError) and not is_session:
         # Python's own 1 would tell a scheduler that the job had failed.

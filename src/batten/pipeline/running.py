@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,12 @@ from batten.display.report_text import list_lines
 from batten.drive.run import run_pipeline
 from batten.errors import QuarantinedError, QuarantinedWarning, usage_error
 from batten.executors.printing.output import output_may_be_lost
+from batten.listening import complain
 from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus
-from batten.printable import escape, tell
+from batten.printable import tell, warn
 from batten.run.progress import Silent
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _choose_watchers(
 def _warn_of_silent(text: str, *, is_command: bool) -> None:
     """Where no progress is shown, a warning is told all the same."""
     if not is_command:
-        warnings.warn(escape(text), RuntimeWarning, stacklevel=2)
+        complain(text)
         return
     tell(text, sys.stderr)
 
@@ -112,4 +112,4 @@ def tell_quarantined(report: Report, options: RunOptions, *, check: bool) -> Non
         error.report = report
         raise error
     if not is_of_command:
-        warnings.warn(escape(f"{what} See why: {see}"), QuarantinedWarning, stacklevel=3)
+        warn(f"{what} See why: {see}", QuarantinedWarning, stacklevel=3)

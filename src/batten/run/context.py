@@ -13,6 +13,7 @@ from batten.errors import InterruptedRunError, UsageError
 from batten.executors.call_rates import Sharing
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path
+from batten.listening import Log
 from batten.model.disk.fingerprints import difference
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Fingerprint
@@ -22,7 +23,7 @@ from batten.run.identity import Identity
 from batten.run.progress import Progress, Status
 from batten.run.run_options import RunOptions
 from batten.run.signals import StopSignals
-from batten.run.telling.watching import Watchers
+from batten.run.telling.watching import LOGGER, Watchers
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Folder, Store
 
@@ -55,6 +56,7 @@ class Context:
     tell_end: Callable[[str], None] = field(default=lambda told: None)
     finished: FinishedRows | None = None
     watchers: Watchers = field(default_factory=Watchers)
+    log: Log = field(default_factory=lambda: Log(LOGGER))
     sharing: Sharing = field(default_factory=Sharing)
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from batten.model.disk.trees.journal import check_token
 from batten.model.disk.trees.tree_names import TreeLayout, is_change_throwaway
 from batten.model.rules.tree_recovery import Remedy
 from batten.model.value_class import value_class
-from batten.printable import escape
+from batten.printable import warn
 from batten.storage.addresses import local_path
 from batten.storage.local.locking import locks
 from batten.storage.local.locking.upkeep import find_throwaway
@@ -225,11 +224,7 @@ def recover_locked(place: TreePlace) -> Recovered:
             f"({recovered.found.problem}). It was set aside, with all that belongs to it, in "
             f"{place.tree.place}/{recovered.evidence}; the last change may be half done."
         )
-        warnings.warn(
-            escape(told),
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        warn(told, RuntimeWarning, stacklevel=2)
     return recovered
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from batten.model.disk.records import Fingerprint
 from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.disk.staged_names import SOME_ITEMS_MAX
 from batten.plan.plan import Plan
-from batten.printable import escape
+from batten.printable import warn
 from batten.rows.declared import Declared, find_declared
 from batten.run.context import Context
 from batten.run.run_options import JOBS_MAX
@@ -160,7 +159,7 @@ def _warn(context: Context, text: str) -> None:
     if context.options.call.kind == BATTEN:
         context.progress.note(text)
     else:
-        warnings.warn(escape(text), RuntimeWarning, stacklevel=2)
+        warn(text, RuntimeWarning, stacklevel=2)
 
 
 def _make_crews(context: Context) -> Crews:

@@ -7,20 +7,19 @@ told here is for the program to say.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError
+from batten.listening import Log
 from batten.printable import blot, escape
 
 if TYPE_CHECKING:
     from batten.run.progress import Status
     from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded
 
-_log = logging.getLogger("batten.run")
 _NAMING_PROVIDERS = ("OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER")
 """By these the API itself sets up a provider that a package brings, at the first use."""
 _NANOSECONDS = 1_000_000_000
@@ -35,7 +34,8 @@ def find_telemetry() -> Telemetry | None:
 
         return Telemetry(trace, metrics)
     except Exception as error:  # noqa: BLE001  a run does not fail for what is told of it
-        _log.warning("OpenTelemetry is told nothing of this run: %s", escape(repr(error)))
+        told = escape(repr(error))
+        Log("batten.run").warning("OpenTelemetry is told nothing of this run: %s", told)
         return None
 
 

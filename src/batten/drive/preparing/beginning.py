@@ -10,12 +10,14 @@ from dataclasses import replace
 from batten.drive.preparing.job_checks import check_job, refuse_beyond_store
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path
+from batten.listening import Log, complain
 from batten.model.disk.names import Layout
+from batten.model.disk.runs.job_calls import BATTEN
 from batten.run.clock import new_run
 from batten.run.context import Context
 from batten.run.progress import Progress
 from batten.run.run_options import RunOptions
-from batten.run.telling.watching import RunWatcher, Watchers
+from batten.run.telling.watching import LOGGER, RunWatcher, Watchers
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
 from batten.storage.blame import machine_blamed
@@ -50,6 +52,7 @@ def make_context(
         progress=progress,
         finished=finished,
         watchers=Watchers(watchers, note=progress.note),
+        log=Log(LOGGER, progress.note if options.call.kind == BATTEN else complain),
         is_worker=is_worker,
     )
     if storage.folder is None:

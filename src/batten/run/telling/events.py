@@ -20,15 +20,15 @@ from batten.model.telling.hiding import redact
 from batten.model.words import RunStatus
 from batten.printable import blot, escape
 from batten.run.clock import now_ns
-from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded
+from batten.run.telling.watching import LOGGER, BatchPublished, RunBegan, RunEnded
 
 if TYPE_CHECKING:
     from batten.run.context import Context
     from batten.run.report import Report
 
-_log = logging.getLogger("batten.run")
+_logger = logging.getLogger(LOGGER)
 # Otherwise what is told of each item would be printed where the program has set up no logging.
-_log.addHandler(logging.NullHandler())
+_logger.addHandler(logging.NullHandler())
 
 
 def tell_events(context: Context, run: Callable[[Context], Report]) -> Report:
@@ -105,7 +105,7 @@ class RunEvents:
         try:
             found = read_quarantine(self._context.storage, name, batch)
         except Exception as error:  # noqa: BLE001 - what can't be told ends no run
-            _log.debug("%s can't be read: %s", name, error)
+            self._context.log.debug("%s can't be read: %s", name, error)
             return
         for each in found:
             told = _first_line(each.error)
@@ -176,7 +176,7 @@ class RunEvents:
 
     def _tell(self, level: int, event: str, text: str, **fields: Any) -> None:
         path, run = self._context.path, self._context.run
-        _log.log(
+        self._context.log.log(
             level,
             "%s: %s",
             escape(path),
@@ -187,10 +187,10 @@ class RunEvents:
 
 def _is_heard() -> bool:
     """Whether somebody has a handler for these."""
-    logger: logging.Logger | None = _log
+    logger: logging.Logger | None = _logger
     while logger is not None:
         if any(not isinstance(each, logging.NullHandler) for each in logger.handlers):
-            return _log.isEnabledFor(logging.WARNING)
+            return _logger.isEnabledFor(logging.WARNING)
         logger = logger.parent if logger.propagate else None
     return False
 

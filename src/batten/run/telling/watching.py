@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from batten.listening import Listener, complain
 from batten.model.rules.accounting import Accounts, OutcomeCounts
 from batten.model.rules.usage import Usage
 from batten.model.value_class import value_class
@@ -14,7 +15,7 @@ from batten.model.words import RunStatus
 if TYPE_CHECKING:
     from batten.run.progress import Status
 
-_log = logging.getLogger("batten.run")
+LOGGER = "batten.run"
 
 
 @value_class
@@ -76,20 +77,13 @@ class Watchers:
     """All who watch one run. One that fails is left out from then on, and ends no run."""
 
     def __init__(
-        self, watchers: Sequence[RunWatcher] = (), note: Callable[[str], object] = _log.warning
+        self, watchers: Sequence[RunWatcher] = (), note: Callable[[str], object] = complain
     ) -> None:
-        self._watchers = list(watchers)
-        self._note = note
+        self._told = [(each, Listener(type(each).__name__, note)) for each in watchers]
 
     def __bool__(self) -> bool:
-        return bool(self._watchers)
+        return any(listener.is_listening for _, listener in self._told)
 
     def tell(self, call: Callable[[RunWatcher], None]) -> None:
-        for watcher in tuple(self._watchers):
-            try:
-                call(watcher)
-            except Exception as error:  # noqa: BLE001 - told, and no failure of the run
-                self._watchers.remove(watcher)
-                told = f"{type(error).__name__}: {error}".split("\n")[0]
-                self._note(f"{type(watcher).__name__} failed: {told}. The run goes on without it.")
-                _log.debug("a watcher failed", exc_info=error)
+        for watcher, listener in self._told:
+            listener.tell(partial(call, watcher))
