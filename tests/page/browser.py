@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 _NAMES = (
     *("chromium-headless-shell", "chrome-headless-shell", "headless_shell", "chromium"),
@@ -49,6 +50,18 @@ def _find_named() -> list[str] | None:
     return [str(folder / "chromium")] if (folder / "ready").exists() else None
 
 
+def _find_letters(fonts: Path, profile: Path) -> dict[str, str]:
+    """Where the fonts are that came with the browser: what else tells of them names places of the
+    machine that they were packed for. Without fonts no text takes any room."""
+    if not fonts.is_dir():
+        return {}
+    profile.mkdir(exist_ok=True)
+    told = profile / "fonts.conf"
+    folders = f"<dir>{escape(str(fonts))}</dir><cachedir>{escape(str(profile))}</cachedir>"
+    told.write_text(f"<fontconfig>{folders}</fontconfig>")
+    return {"FONTCONFIG_FILE": str(told)}
+
+
 class Browser:
     """One page in one browser. Its script is for tests alone: the page has none."""
 
@@ -75,7 +88,7 @@ class Browser:
             stderr=subprocess.DEVNULL,
             env=os.environ
             | {"LD_LIBRARY_PATH": f"{folder}/lib", "HOME": str(profile)}
-            | ({"FONTCONFIG_PATH": str(fonts)} if (fonts := folder / "fonts").is_dir() else {}),
+            | _find_letters(folder / "fonts", profile),
         )
         os.close(theirs_read)
         os.close(theirs_write)

@@ -110,6 +110,24 @@ LOW_CONTRAST = """
 OPEN_ALL = "document.querySelectorAll('details').forEach(each => { each.open = true })"
 
 
+WIDTH_OF = """
+(text => {
+    const drawn = document.body.appendChild(document.createElement("span"));
+    drawn.textContent = text;
+    const width = drawn.getBoundingClientRect().width;
+    drawn.remove();
+    return width;
+})
+"""
+
+
+def test_letters_are_drawn(browser: Any, address: str) -> None:
+    """Without a font all texts have room everywhere, and the other tests here say nothing."""
+    browser.open(address)
+    narrow, wide = (browser.run(f"{WIDTH_OF}('{each * 9}')") for each in "im")
+    assert 0 < narrow < wide
+
+
 def test_nothing_is_asked_for_and_nothing_is_forbidden(browser: Any, address: str) -> None:
     browser.open(address)
     assert browser.list_requests() == [address]
@@ -137,6 +155,24 @@ def test_nothing_is_wider_than_the_screen(browser: Any, address: str, width: int
     assert browser.run(TOO_WIDE.replace("WIDTH", str(width))) == []
     assert browser.run("document.documentElement.scrollWidth") <= width
     keep(browser, f"telephone-{width}")
+
+
+APART = """
+[...document.querySelectorAll(".axis .swatch")]
+    .filter(each => {
+        const range = document.createRange();
+        range.selectNodeContents(each.parentElement);
+        return new Set([...range.getClientRects()].map(rect => Math.round(rect.bottom))).size > 2;
+    })
+    .map(each => each.parentElement.textContent)
+"""
+
+
+def test_a_colour_stands_beside_its_name(browser: Any, address: str) -> None:
+    browser.show(width=320)
+    browser.open(address)
+    assert browser.run("document.querySelectorAll('.axis .swatch').length") > 0
+    assert browser.run(APART) == []
 
 
 def test_on_paper_all_is_open_and_dark_on_light(browser: Any, address: str) -> None:

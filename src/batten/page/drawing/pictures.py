@@ -100,20 +100,21 @@ def draw_pace(pace: Throughput, prefix: str) -> Markup:
         f"{round(most):,} items in {per_bar}. The table below has the numbers."
     )
     picture = _svg(f"{prefix}time", "time", "Items published over time", told, _TIME_HEIGHT, bars)
-    legend = join(
-        (
-            element("span", class_="swatch committed", aria_hidden="true"),
-            "published ",
-            element("span", class_="swatch quarantined", aria_hidden="true"),
-            "quarantined",
+    legend = (
+        element(
+            "span",
+            element("span", class_=f"swatch {outcome}", aria_hidden="true"),
+            told,
+            class_="outcome",
         )
+        for outcome, told in (("committed", "published"), ("quarantined", "quarantined"))
     )
     return element(
         "figure",
         element(
             "p",
             element("span", f"at most {round(most):,} items in {per_bar}"),
-            element("span", legend),
+            element("span", *legend),
             class_="axis",
         ),
         picture,

@@ -95,6 +95,7 @@ svg.time { height: 7.5rem; border-bottom: 1px solid var(--line); }
 .axis { max-width: none; display: flex; justify-content: space-between; gap: 1rem; }
 .axis, .scale { color: var(--quiet); font-size: .8rem; font-variant-numeric: tabular-nums; }
 .axis .swatch { margin-left: .6rem; }
+.axis > :last-child { text-align: right; }
 .outcome { white-space: nowrap; }
 details { margin: .3rem 0; }
 summary { cursor: pointer; }
