@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     import polars
     import pyarrow as pa
 
+    from batten.inspect.export import Writable
+
 SOUND = (State.NEW, State.INTERRUPTED, State.COMPLETE, State.COMPLETE_WITH_ORPHANS)
 
 
@@ -248,13 +250,14 @@ class Dataset:
         made: datasets.Dataset = library.Dataset(self.to_arrow())
         return made
 
-    def export(self, to: str | os.PathLike[str], format: str | None = None) -> int:
+    def export(self, to: str | os.PathLike[str] | Writable, format: str | None = None) -> int:
         """Write all rows to one file, which appears whole or not at all.
 
         A file that is there is replaced. What is held in memory does not grow with the rows.
 
         Args:
-            to: The file to write.
+            to: The file to write, or one that is open for bytes, as `sys.stdout.buffer`. That one
+                gets the rows as they are read.
             format: "jsonl", "csv" or "parquet"; by default the ending of `to` decides.
 
         Returns:
@@ -273,7 +276,10 @@ class Dataset:
         observation = self._observation
         if list_tables(observation):
             what = f"{self.path} is one file of all rows already, made of whole tables."
-            way = f"Copy it: {join_words('cp', as_path(self.path), as_path(os.fspath(to)))}"
+            way = f"Copy it: {join_words('cat', as_path(self.path))}"
+            if isinstance(to, str | os.PathLike):
+                words = "cp", as_path(self.path), as_path(os.fspath(to))
+                way = f"Copy it: {join_words(*words)}"
             if find_own_file(observation.layout, observation.config) is None:
                 held = ", ".join(each.target for each in observation.deliveries)
                 what = f"What was made of whole tables for {self.path} is in {held} alone."

@@ -35,15 +35,18 @@ def check_target(path: str) -> str:
     return target
 
 
-def write_page(target: str, html: str) -> int:
-    """Give the file its content; gives its size in bytes."""
-    data = html.encode(errors="backslashreplace")
+def encode_page(html: str) -> bytes:
+    """The bytes of a page. Names that are not UTF-8 are escaped in it."""
+    return html.encode(errors="backslashreplace")
+
+
+def write_page(target: str, data: bytes) -> None:
+    """Give the file its content."""
     with publish_file(target) as file:
         try:
             file.write(data)
         except OSError as error:
             raise publishing_failure(error, target) from error
-    return len(data)
 
 
 def _read_beginning(target: str) -> bytes:

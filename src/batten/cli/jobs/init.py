@@ -35,16 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="?",
         default="job.py",
-        help="where to write it; job.py by default",
+        help="where to write it; job.py by default, - is standard output",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit_lines, emit_object
+    from batten.cli.standard_output import StandardOutput, is_standard_output
     from batten.model.telling.commands import as_path, command
 
     file = arguments.file
+    if is_standard_output(file, is_json=arguments.json):
+        StandardOutput().write(_make("job.py", command("run", "job.py")).encode())
+        return 0
     run = command("run", as_path(file))
     _write(file, run)
     if arguments.json:
@@ -52,6 +56,12 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         emit_lines([f"{file}: written. Run it: {run}"])
     return 0
+
+
+def _make(file: str, run: str) -> str:
+    from pathlib import Path
+
+    return _JOB.format(command=run, output=f"{Path(file).stem}_rows/")
 
 
 def _write(file: str, run: str) -> None:
@@ -68,10 +78,9 @@ def _write(file: str, run: str) -> None:
             safe="Nothing was written.",
             next="Give a name that is no module of Python and ends with .py, as features.py",
         )
-    text = _JOB.format(command=run, output=f"{path.stem}_rows/")
     try:
         with open(path, "x", encoding="utf-8") as made:
-            made.write(text)
+            made.write(_make(file, run))
     except FileExistsError as error:
         raise RefusedError(
             f"{file} is there already.",

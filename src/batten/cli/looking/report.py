@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="FILE",
         default="report.html",
-        help="the file to make, or the page to replace (default: report.html)",
+        help="the file to make, or the page to replace (default: report.html); - prints it",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -39,21 +39,32 @@ def add_paths(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.output import emit_lines, emit_object
+    from batten.cli.output import emit_lines, emit_object, tell
+    from batten.cli.standard_output import StandardOutput, is_standard_output
     from batten.model.telling.counts import count_of
     from batten.model.telling.sizes import show_bytes
     from batten.page.clock import tell_time
     from batten.page.document import make_page
-    from batten.page.writing import check_target, write_page
+    from batten.page.writing import check_target, encode_page, write_page
 
-    target = check_target(arguments.output)
+    is_printed = is_standard_output(arguments.output, is_json=arguments.json)
+    target = arguments.output if is_printed else check_target(arguments.output)
     page = make_page(arguments.paths, arguments.expect, tell_time())
-    size = write_page(target, page.html)
+    data = encode_page(page.html)
+    if is_printed:
+        StandardOutput().write(data)
+    else:
+        write_page(target, data)
+    size = len(data)
     if arguments.json:
-        told = [{"path": path, "state": state.value} for path, state in page.states.items()]
-        emit_object({"file": target, "bytes": size, "states": page.count(), "outputs": told})
+        seen = [{"path": path, "state": state.value} for path, state in page.states.items()]
+        emit_object({"file": target, "bytes": size, "states": page.count(), "outputs": seen})
     else:
         states = ", ".join(f"{count:,} {state}" for state, count in page.count().items())
         outputs = count_of(len(page.states), "output")
-        emit_lines([f"{target}: {outputs}, {states}; {show_bytes(size)}"])
+        told = f"{target}: {outputs}, {states}; {show_bytes(size)}"
+        if is_printed:
+            tell(told)
+        else:
+            emit_lines([told])
     return 0
