@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import random
 import re
+import struct
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +41,17 @@ pipeline = batten.from_range(40).map(work).options(batch_size=5).write_parquet("
 if __name__ == "__main__":
     pipeline.run(jobs=1, executor=sys.argv[1])
 """
+
+STATUS = Status(
+    source=1000,
+    committed=200,
+    staged=100,
+    quarantined=3,
+    executed=300,
+    adopted=0,
+    seconds=3723.0,
+    waits=("api.example.com\x1b[31m asked to wait 12 s",),
+)
 
 PRINTED = {f"item {n} {what}" for n in range(40) for what in ("begins", "ends")}
 
@@ -95,21 +109,26 @@ def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
     assert max(map(len, told.split(b"\n"))) <= TAIL_BYTES_MAX + 1000
 
 
+@pytest.mark.parametrize("columns", [12, 40, 80, 200])
+def test_what_a_terminal_shows_of_ctrl_c_has_room(show: Show, columns: int) -> None:
+    """Else it goes on into the next line, and half of the bar stays for ever."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(follower, "w") as stream:
+        bar = Bar(stream)
+        bar.show(STATUS)
+        told = os.read(leader, 4096)
+        bar.close()
+    os.close(leader)
+    shown = show(told.decode())[-1]
+    assert 0 < len(f"{shown}^C") < columns
+
+
 def test_it_says_elapsed_time_and_what_waits(show: Show) -> None:
     leader, follower = pty.openpty()
     with os.fdopen(follower, "w") as stream:
         bar = Bar(stream)
-        status = Status(
-            source=1000,
-            committed=200,
-            staged=100,
-            quarantined=3,
-            executed=300,
-            adopted=0,
-            seconds=3723.0,
-            waits=("api.example.com\x1b[31m asked to wait 12 s",),
-        )
-        bar.show(status)
+        bar.show(STATUS)
         told = os.read(leader, 4096)
         bar.close()
         assert os.read(leader, 4096) == CLEAR

@@ -20,6 +20,10 @@ LINE_SECONDS = 10.0
 COLUMNS_USUAL = 80
 """Where the terminal does not say how wide it is."""
 
+COLUMNS_FREE = 3
+"""At the end of the line: for the ^C that the terminal itself shows, and its cursor. A line that
+went on into the next one would stay there."""
+
 WIDTH_MIN, WIDTH_MAX = 10, 30
 """Of the bar itself; where there is less room there is none."""
 
@@ -39,10 +43,11 @@ class Bar:
         with suppress(OSError, ValueError):
             columns = os.get_terminal_size(self._stream.fileno()).columns
         columns = columns or COLUMNS_USUAL
-        told = self._rate.describe(status, columns - 1)
-        width = max(0, min(WIDTH_MAX, columns - sum(count_columns(span.text) for span in told) - 4))
+        columns -= COLUMNS_FREE
+        told = self._rate.describe(status, columns)
+        width = max(0, min(WIDTH_MAX, columns - sum(count_columns(span.text) for span in told) - 3))
         spans = [*_draw(width, status), *told] if width >= WIDTH_MIN else told
-        last_line.draw(join_spans(spans, columns - 1, coloured=self._has_colours))
+        last_line.draw(join_spans(spans, columns, coloured=self._has_colours))
 
     def note(self, text: str) -> None:
         tell(text, self._stream)
