@@ -83,7 +83,7 @@ def test_all_that_make_files_are_known() -> None:
         for action in make_parser(name)._actions
         if action.metavar in ("FILE", "TO")
     }
-    reading = {("audit", "done"), ("audit", "staging")}
+    reading = {("audit", "done"), ("audit", "keys"), ("adopt", "done"), ("audit", "staging")}
     assert told - reading == {
         *(("report", "output"), ("export", "to"), ("init", "file"), ("run", "metrics"))
     }
