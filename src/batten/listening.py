@@ -1,5 +1,7 @@
-"""Code of others that is told what batten does: what shows the progress, watchers, handlers of
-`logging`. What it raises ends nothing that batten does (decision 0151)."""
+"""What is raised by others who are told what batten does ends nothing that batten does.
+
+They are what shows the progress, those who watch a run, and handlers of `logging` (decision 0151).
+"""
 
 from __future__ import annotations
 
