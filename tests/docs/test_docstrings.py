@@ -93,6 +93,18 @@ def parameters_of(function: Any) -> list[str]:
     return [name for name in names if not name.strip("*").startswith("_") and name.strip("*")]
 
 
+def problems_of_defaults(function: Any) -> list[str]:
+    """What may be left out and does not say what then holds."""
+    args = f"{sections_of(function.__doc__).get('Args', '')}\n    : ."
+    told = dict(re.findall(r"^    (\S[^:]*): (.*?)(?=^    \S)", args, re.MULTILINE | re.DOTALL))
+    return [
+        f"{name} does not say what holds by default"
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is not inspect.Parameter.empty and not name.startswith("_")
+        if not re.search(r"\bdefault\b|as for `", told.get(name, ""))
+    ]
+
+
 def raises(function: Any) -> bool:
     """Whether the function itself raises, or calls what by its name is there to raise."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
@@ -110,6 +122,7 @@ def problems_of(function: Any) -> list[str]:
     docstring = function.__doc__
     told = sections_of(docstring)
     problems = problems_of_parameters(docstring, parameters_of(function), "Args")
+    problems += problems_of_defaults(function)
     annotation = str(inspect.signature(function).return_annotation)
     gives = annotation not in ("None", "NoReturn") and "Iterator[None]" not in annotation
     if gives and not told.keys() & {"Returns", "Yields"}:
@@ -158,20 +171,22 @@ def test_modules_say_in_a_sentence_what_they_are_for(path: Path) -> None:
 
 
 def test_what_is_not_told_is_found() -> None:
-    def untold(first: int, second: int) -> int:
+    def untold(first: int, second: int, fourth: int = 4) -> int:
         """Add them.
 
         Args:
             first: A number.
+            fourth: A number.
             third: A number.
         """
         if second:
             raise ValueError(second)
-        return first
+        return first + fourth
 
     assert problems_of(untold) == [
         "second is not in Args",
         "third in Args is no parameter",
+        "fourth does not say what holds by default",
         "it does not say what comes back",
         "it does not say which errors come",
     ]

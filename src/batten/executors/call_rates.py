@@ -36,7 +36,8 @@ class Limits:
         requests_per_minute: The most calls in a minute to each host; by default there is no limit.
         tokens_per_minute: The most tokens in a minute for each host; by default there is no limit.
             It needs `tokens`.
-        tokens: Estimates the tokens of a call, from its item.
+        tokens: Estimates the tokens of a call, from its item. By default there is none;
+            `tokens_per_minute` needs it.
         host: Names the host that an item is for; by default all calls go to one.
         adapts: Whether to call less while a host answers 429 or 5xx or breaks connections, and more
             again when it does not. True by default.

@@ -32,9 +32,9 @@ def from_files(
     Args:
         pattern: Such as `clips/**/*.mp4`; relative to the folder of the job file, or to the current
             one. Or an address such as `s3://bucket/clips/**/*.mp4`.
-        changed: How a change is seen: by the file's size and time ("stat"), or by its bytes
-            ("content", which reads all files at each run). With "ignore" it is not.
-        removed: Whether the rows of a file that is gone stay ("keep"), or go ("drop").
+        changed: How a change is seen: by the file's size and time ("stat", the default), or by its
+            bytes ("content", which reads all files at each run). With "ignore" it is not.
+        removed: Whether the rows of a file that is gone stay ("keep", the default), or go ("drop").
 
     Returns:
         A pipeline without steps.
@@ -67,8 +67,9 @@ def from_items(
         key: The field that names an item, or a function that returns the key of an item. By default
             the item's number, from 0, is the key, and items may only be added at the end.
         changed: With `key`, whether an item of other content is computed again, and its old rows go
-            ("content"), or not ("ignore").
-        removed: With `key`, whether the rows of an item that is gone stay ("keep"), or go ("drop").
+            ("content", the default), or not ("ignore").
+        removed: With `key`, whether the rows of an item that is gone stay ("keep", the default), or
+            go ("drop").
 
     Returns:
         A pipeline without steps.
@@ -114,10 +115,11 @@ def from_jsonl(
             such as `s3://bucket/rows`.
         key: The field that names an item. By default the item's number, from 0, is the key, and
             lines may only be added at the end.
-        encoding: Of the text; any that Python knows.
+        encoding: Of the text; any that Python knows; "utf-8" by default.
         changed: With `key`, whether a line of other content is computed again, and its old rows go
-            ("content"), or not ("ignore").
-        removed: With `key`, whether the rows of a line that is gone stay ("keep"), or go ("drop").
+            ("content", the default), or not ("ignore").
+        removed: With `key`, whether the rows of a line that is gone stay ("keep", the default), or
+            go ("drop").
 
     Returns:
         A pipeline without steps.
@@ -153,11 +155,11 @@ def from_csv(
         key: The column that names an item. By default the item's number, from 0, is the key, and
             records may only be added at the end.
         delimiter: The character between two fields; a comma by default.
-        encoding: Of the text; any that Python knows.
+        encoding: Of the text; any that Python knows; "utf-8" by default.
         changed: With `key`, whether a record of other content is computed again, and its old rows
-            go ("content"), or not ("ignore").
-        removed: With `key`, whether the rows of a record that is gone stay ("keep"), or go
-            ("drop").
+            go ("content", the default), or not ("ignore").
+        removed: With `key`, whether the rows of a record that is gone stay ("keep", the default),
+            or go ("drop").
 
     Returns:
         A pipeline without steps.
@@ -197,8 +199,9 @@ def from_parquet(
             0, is the key, and rows may only be added at the end.
         columns: The columns that an item has; by default all.
         changed: With `key`, whether a row of other content is computed again, and its old rows go
-            ("content"), or not ("ignore").
-        removed: With `key`, whether the rows of one that is gone stay ("keep"), or go ("drop").
+            ("content", the default), or not ("ignore").
+        removed: With `key`, whether the rows of one that is gone stay ("keep", the default), or go
+            ("drop").
 
     Returns:
         A pipeline without steps.
@@ -236,9 +239,9 @@ def from_dataset(
         key: The column that names an item, of text or integers; by default that of the dataset. Of
             one that has none, the number of the row is the key.
         columns: The columns that an item has; by default all. Changes of others are not seen.
-        changed: Whether a row of other content is computed again, and its old rows go ("content"),
-            or not ("ignore").
-        removed: Whether the rows of what is gone there go ("drop"), or stay ("keep").
+        changed: Whether a row of other content is computed again, and its old rows go ("content",
+            the default), or not ("ignore").
+        removed: Whether the rows of what is gone there go ("drop", the default), or stay ("keep").
 
     Returns:
         A pipeline without steps.

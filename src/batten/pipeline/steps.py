@@ -261,7 +261,7 @@ class Steps(TableOutputs):
 
         The table holds the rows of consecutive items of the plan. They are always the same items,
         however often the run was killed. When a call fails, its items are tried one by one. When
-        memory did not do, that of a GPU for instance, halves of them are tried before.
+        it failed for lack of memory, such as a GPU's, halves of its items are tried first.
 
         Args:
             function: Called with a `pyarrow.Table` that has the key column. Its result must have
@@ -269,7 +269,8 @@ class Steps(TableOutputs):
             items: How many items one call gets; by default a whole batch.
             tokens_max: How many tokens the rows of one call have at most. Items are cut there, too.
                 One that has more goes alone. By default there is no limit. It needs `tokens`.
-            tokens: Tells how many tokens a row has, from the row as a dict.
+            tokens: Tells how many tokens a row has, from the row as a dict; by default there is
+                none, and none is needed without `tokens_max`.
             concurrency: How many workers of its own the function gets, and so how many calls are in
                 hand at most. By default the worker that has the items calls it.
             devices: What these workers compute on, as for `map`. By default none is named.
@@ -329,13 +330,14 @@ class Steps(TableOutputs):
                 body of the request, as for the endpoint itself. The same item must give the same
                 body each time: by it an answer finds its item in a later run. Or what
                 `batten.structured` gives, which reads the answers, too.
-            parse: Called with the body of the answer and with what `request_fn` got. It returns
-                the row, as for `map`. Its return annotation may be a row class. There is none
-                where `batten.structured` reads the answers.
-            base_url: The vendor's address, without a key.
+            parse: Called with the body of the answer and with what `request_fn` got. It returns the
+                row, as for `map`. Its return annotation may be a row class. By default there is
+                none: then `batten.structured` has to read the answers.
+            base_url: The vendor's address, without a key; by default OpenAI's.
             api_key: The key, as a `batten.Secret`; by default none is sent.
-            endpoint: The vendor's path that each request is for.
-            completion_window: How long the vendor may take, in its own words.
+            endpoint: The vendor's path that each request is for; by default that of chat
+                completions.
+            completion_window: How long the vendor may take, in its own words; "24h" by default.
             max_requests: How many requests go into one batch at most; 50,000 by default.
             concurrency: How many requests are at the vendor at most, in all batches; by default
                 as many as one batch has. Each takes some kilobytes of memory.

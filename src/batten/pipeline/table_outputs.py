@@ -44,9 +44,9 @@ class TableOutputs(TopicOutputs):
             mode: "append" adds rows, and is the default. "merge" is the default with `key=`.
                 "replace" takes all rows at once, when the dataset is complete, in the place of all
                 that the table holds.
-            where: With `mode="replace"`: columns and their values, such as
-                `{"run_date": "{run_date}"}`. Only rows with these values are replaced. Columns
-                that the rows lack are added.
+            where: With `mode="replace"`: columns and their values, such as `{"run_date":
+                "{run_date}"}`. Only rows with these values are replaced. Columns that the rows lack
+                are added. By default all rows are replaced.
             dataset: The name of these rows in tokens; by default the name of the output.
             ledger: If this is the first sink: the output that names the control folder; by default
                 `path`.
@@ -96,9 +96,9 @@ class TableOutputs(TopicOutputs):
             mode: "append" adds rows, and is the default. "merge" is the default with `key=`.
                 "replace" takes all rows at once, when the dataset is complete, in the place of all
                 that the table holds.
-            where: With `mode="replace"`: columns and their values, such as
-                `{"run_date": "{run_date}"}`. Only rows with these values are replaced. Columns
-                that the rows lack are added.
+            where: With `mode="replace"`: columns and their values, such as `{"run_date":
+                "{run_date}"}`. Only rows with these values are replaced. Columns that the rows lack
+                are added. By default all rows are replaced.
             dataset: The name of these rows in tokens; by default the name of the output.
             ledger: If this is the first sink: the output that names the control folder; by default
                 `table`.
@@ -146,9 +146,9 @@ class TableOutputs(TopicOutputs):
             mode: "append" adds rows, and is the default. "merge" is the default with `key=`.
                 "replace" takes all rows at once, when the dataset is complete, in the place of all
                 that the table holds.
-            where: With `mode="replace"`: columns and their values, such as
-                `{"run_date": "{run_date}"}`. Only rows with these values are replaced. Columns
-                that the rows lack are added.
+            where: With `mode="replace"`: columns and their values, such as `{"run_date":
+                "{run_date}"}`. Only rows with these values are replaced. Columns that the rows lack
+                are added. By default all rows are replaced.
             dataset: The name of these rows in tokens; by default the name of the output.
             ledger: If this is the first sink: the output that names the control folder; by default
                 `path`.
@@ -193,9 +193,9 @@ class TableOutputs(TopicOutputs):
             mode: "append" adds rows, and is the default. "merge" is the default with `key=`.
                 "replace" takes all rows at once, when the dataset is complete, in the place of all
                 that the table holds.
-            where: With `mode="replace"`: columns and their values, such as
-                `{"run_date": "{run_date}"}`. Only rows with these values are replaced. Columns
-                that the rows lack are added.
+            where: With `mode="replace"`: columns and their values, such as `{"run_date":
+                "{run_date}"}`. Only rows with these values are replaced. Columns that the rows lack
+                are added. By default all rows are replaced.
             dataset: The name of these rows in tokens; by default the name of the output.
             ledger: If this is the first sink: the output that names the control folder; by default
                 `table`.

@@ -48,8 +48,9 @@ class TopicOutputs(Outputs):
                 it. By default there is none, and schemas go into the topic `TOPIC-batten-schemas`.
             config: Further settings of the client, by librdkafka's names, such as
                 `{"sasl.password": batten.Secret("KAFKA_PASSWORD")}`. By default there are none.
-            transactions: Give False where the broker can't do transactions. Then a batch may be
-                there twice after a crash, and all commands that tell of the destination say so.
+            transactions: Whether each batch is a transaction of the broker; True by default. Give
+                False for a broker that can't do transactions. Then a batch may be there twice after
+                a crash, and all commands that tell of the destination say so.
             dataset: The name of these rows in tokens; by default the name of the output.
             ledger: If this is the first sink: the output that names the control folder; by default
                 `topic`.
