@@ -108,6 +108,12 @@ class GoingOn:
                 file.write(f"{self._line_of(report.nodeid)}\n")
 
 
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's own folder is the current one."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(autouse=True)
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of runs in this process are forked: the threads of xdist survive that, and functions

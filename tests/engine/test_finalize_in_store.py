@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.overtaking import choose, count_changes, count_requests, once, overtake
 
 import batten
 from batten.crashlab.promises import read_parts
@@ -42,6 +44,8 @@ ITEMS, MORE_ITEMS = 5, 8
 LOSSES = (Fate.LOST, Fate.UNHEARD, Fate.LATE)
 MAKER = "BATTEN_TEST_MAKER"
 EVERY = pytest.mark.parametrize("most", [3, pytest.param(None, marks=pytest.mark.crash, id="each")])
+OVERTAKEN = (BusyError, RefusedError)
+"""It is refused where it comes to a first dataset that has more items than its source by now."""
 Start = Callable[[], ObjectServer]
 
 
@@ -101,6 +105,10 @@ def run(
         report = run_on(storage, replace(first, finalizers=(finalizer,)), options)
     (done,) = report.finalized
     return done.status
+
+
+def make(storage: ObjectStorage) -> Any:
+    return run(storage, "new")
 
 
 def begin() -> ObjectServer:
@@ -193,22 +201,6 @@ def finish(server: ObjectServer, late_at: int = 0) -> None:
     assert run(ObjectStorage(server), "none") is RunStatus.NOTHING_TO_DO
 
 
-def once(at: int, fate: Fate) -> Callable[[ChangeRequest], Fate]:
-    left = iter([*[Fate.DONE] * at, fate])
-    return lambda change: next(left, Fate.DONE)
-
-
-def count_changes(start: Start) -> int:
-    server = start()
-    before = server.changes
-    run(ObjectStorage(server), "new")
-    return server.changes - before
-
-
-def choose(count: int, random: Random, most: int | None) -> Sequence[int]:
-    return range(count) if most is None else sorted(random.sample(range(count), min(most, count)))
-
-
 def test_it_takes_its_place_in_one_step_and_follows_the_first() -> None:
     server = WatchedServer(begin())
     assert run(ObjectStorage(server), "one") is RunStatus.COMPLETE
@@ -226,8 +218,8 @@ def test_it_takes_its_place_in_one_step_and_follows_the_first() -> None:
 @STARTS
 @pytest.mark.parametrize("death", DEATHS)
 def test_killed_at_a_change(death: Fate, start: Start, most: int | None, seeded: Random) -> None:
-    requests = count_requests(start)
-    for at in choose(count_changes(start), seeded, most):
+    requests = count_requests(start(), make)
+    for at in choose(count_changes(start(), make), seeded, most):
         server = WatchedServer(start())
         with suppress(SenderDied):
             run(ObjectStorage(server, fate=once(at, death)), "new")
@@ -241,54 +233,20 @@ def test_killed_at_a_change(death: Fate, start: Start, most: int | None, seeded:
 @STARTS
 @pytest.mark.parametrize("loss", LOSSES)
 def test_an_answer_is_lost(loss: Fate, start: Start, most: int | None, seeded: Random) -> None:
-    requests = count_requests(start)
-    for at in choose(count_changes(start), seeded, most):
+    requests = count_requests(start(), make)
+    for at in choose(count_changes(start(), make), seeded, most):
         server = WatchedServer(start())
         assert run(ObjectStorage(server, fate=once(at, loss)), "new") is RunStatus.COMPLETE
         finish(server, late_at=seeded.randrange(requests))
         assert server.makers[1:] == [{"new"}]
 
 
-def overtake(server: ObjectServer, at: int, act: Callable[[ObjectStorage], Any]) -> list[Any]:
-    """A run, and all of another before its request of that number: how both ended, the other
-    first."""
-    asked: list[str] = []
-    ended: list[Any] = []
-
-    def other() -> None:
-        try:
-            ended.append(act(ObjectStorage(server)))
-        except BusyError as error:
-            ended.append(error)
-
-    def before(what: str) -> None:
-        asked.append(what)
-        if len(asked) == at + 1:
-            with made_by("other"):
-                thread = threading.Thread(target=other)
-                thread.start()
-                thread.join()
-
-    try:
-        ended.append(run(ObjectStorage(server, before=before), "new"))
-    except (BusyError, RefusedError) as error:
-        # Refused where it comes to a first dataset that has more items than its source by now.
-        ended.append(error)
-    return ended
-
-
-def count_requests(start: Start) -> int:
-    asked: list[str] = []
-    run(ObjectStorage(start(), before=asked.append), "new")
-    return len(asked)
-
-
 @EVERY
 @STARTS
 def test_overtaken_by_another_run(start: Start, most: int | None, seeded: Random) -> None:
-    for at in choose(count_requests(start), seeded, most):
+    for at in choose(count_requests(start(), make), seeded, most):
         server = WatchedServer(start())
-        ended = overtake(server, at, lambda each: run(each, "other"))
+        ended, _ = overtake(server, at, make, lambda each: run(each, "other"), ends=OVERTAKEN)
         # The other finds nothing to do if the first has ended but for what it clears away.
         assert ended[0] in (RunStatus.COMPLETE, RunStatus.NOTHING_TO_DO), (at, ended)
         finish(server)
@@ -299,9 +257,10 @@ def test_one_that_was_overtaken_does_not_bring_back_what_was_before(
     most: int | None, seeded: Random
 ) -> None:
     """The other sees more items. What is there in the end is made of them."""
-    for at in choose(count_requests(begin), seeded, most):
+    for at in choose(count_requests(begin(), make), seeded, most):
         server = WatchedServer(begin())
-        ended = overtake(server, at, lambda each: run(each, "other", items=MORE_ITEMS))
+        more = partial(run, maker="other", items=MORE_ITEMS)
+        ended, _ = overtake(server, at, make, more, ends=OVERTAKEN)
         assert ended[0] is RunStatus.COMPLETE, (at, ended)
         if ended[-1] is not RunStatus.COMPLETE:
             assert read(server) == {"other"}, at
@@ -331,7 +290,7 @@ def test_what_changes_while_it_is_read_is_not_put_in_place() -> None:
 
 def test_what_was_begun_is_given_up_where_nothing_is_to_be_done() -> None:
     server = begin_older()
-    at = count_changes(begin_older) // 2
+    at = count_changes(begin_older(), make) // 2
     with suppress(SenderDied):
         run(ObjectStorage(server, fate=once(at, Fate.DIES_AFTER)), "new")
     storage = ObjectStorage(server)

@@ -10,14 +10,15 @@ import errno
 import io
 import os
 import re
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tests.overtaking import choose, count_changes, count_requests, once, overtake
 
 import batten
 from batten.crashlab.promises import read_parts
@@ -96,6 +97,10 @@ def run(
         os.environ[MAKER] = before
 
 
+def make_fresh(storage: ObjectStorage) -> Any:
+    return run(storage, "new", is_fresh=True)
+
+
 def begin() -> ObjectServer:
     server = ObjectServer()
     run(ObjectStorage(server), "old")
@@ -164,22 +169,6 @@ def finish(server: ObjectServer) -> None:
     assert sorted(beside) == [LAYOUT.current, LAYOUT.lock]
 
 
-def count_changes() -> int:
-    server = begin()
-    before = server.changes
-    run(ObjectStorage(server), "new", is_fresh=True)
-    return server.changes - before
-
-
-def choose(count: int, random: Random, most: int | None) -> Sequence[int]:
-    return range(count) if most is None else sorted(random.sample(range(count), min(most, count)))
-
-
-def once(at: int, fate: Fate) -> Callable[[ChangeRequest], Fate]:
-    left = iter([*[Fate.DONE] * at, fate])
-    return lambda change: next(left, Fate.DONE)
-
-
 def test_the_new_dataset_takes_the_place_in_one_step() -> None:
     server = WatchedServer(begin())
     assert run(ObjectStorage(server), "new", is_fresh=True) is RunStatus.COMPLETE
@@ -233,7 +222,7 @@ def test_nor_at_the_next_run() -> None:
 @EVERY
 @pytest.mark.parametrize("death", DEATHS)
 def test_killed_at_a_change(death: Fate, most: int | None, seeded: Random) -> None:
-    for at in choose(count_changes(), seeded, most):
+    for at in choose(count_changes(begin(), make_fresh), seeded, most):
         server = WatchedServer(begin())
         with suppress(SenderDied):
             run(ObjectStorage(server, fate=once(at, death)), "new", is_fresh=True)
@@ -250,53 +239,20 @@ def test_killed_at_a_change(death: Fate, most: int | None, seeded: Random) -> No
 @EVERY
 @pytest.mark.parametrize("loss", LOSSES)
 def test_an_answer_is_lost(loss: Fate, most: int | None, seeded: Random) -> None:
-    for at in choose(count_changes(), seeded, most):
+    for at in choose(count_changes(begin(), make_fresh), seeded, most):
         server = WatchedServer(begin())
         ended = run(ObjectStorage(server, fate=once(at, loss)), "new", is_fresh=True)
         assert ended is RunStatus.COMPLETE
         finish(server)
 
 
-def overtake(
-    server: ObjectServer, at: int, act: Callable[[ObjectStorage], Any]
-) -> tuple[list[Any], list[str]]:
-    """A fresh run, and all of another before its request of that number: how both ended, and what
-    the first had asked for until then."""
-    asked: list[str] = []
-    ended: list[Any] = []
-
-    def other() -> None:
-        try:
-            ended.append(act(ObjectStorage(server)))
-        except BusyError as error:
-            ended.append(error)
-
-    def before(what: str) -> None:
-        asked.append(what)
-        if len(asked) == at + 1:
-            thread = threading.Thread(target=other)
-            thread.start()
-            thread.join()
-
-    try:
-        ended.append(run(ObjectStorage(server, before=before), "new", is_fresh=True))
-    except BusyError as error:
-        ended.append(error)
-    return ended, asked[: at + 1]
-
-
-def count_requests(start: Start = begin) -> int:
-    asked: list[str] = []
-    run(ObjectStorage(start(), before=asked.append), "new", is_fresh=True)
-    return len(asked)
-
-
 @EVERY
 @pytest.mark.parametrize("start", [begin, begin_twice])
 def test_overtaken_by_another_fresh_run(start: Start, most: int | None, seeded: Random) -> None:
-    for at in choose(count_requests(start), seeded, most):
+    for at in choose(count_requests(start(), make_fresh), seeded, most):
         server = WatchedServer(start())
-        ended, _ = overtake(server, at, lambda each: run(each, "other", is_fresh=True))
+        other = partial(run, maker="other", is_fresh=True)
+        ended, _ = overtake(server, at, make_fresh, other)
         assert RunStatus.COMPLETE in ended, ended
         finish(server)
 
@@ -324,7 +280,8 @@ def test_what_another_run_cleared_away_is_no_damage(monkeypatch: pytest.MonkeyPa
     assert reads
     for at in reads:
         server = WatchedServer(begin())
-        ended, _ = overtake(server, at, lambda each: run(each, "other", is_fresh=True))
+        other = partial(run, maker="other", is_fresh=True)
+        ended, _ = overtake(server, at, make_fresh, other)
         assert RunStatus.COMPLETE in ended, ended
         finish(server)
 
@@ -332,9 +289,10 @@ def test_what_another_run_cleared_away_is_no_damage(monkeypatch: pytest.MonkeyPa
 @EVERY
 def test_overtaken_by_a_run_that_goes_on_with_the_old_one(most: int | None, seeded: Random) -> None:
     """Its rows are not lost to one that planned before them."""
-    for at in choose(count_requests(), seeded, most):
+    for at in choose(count_requests(begin(), make_fresh), seeded, most):
         server = WatchedServer(begin())
-        ended, asked = overtake(server, at, lambda each: run(each, "other", items=MORE_ITEMS))
+        more = partial(run, maker="other", items=MORE_ITEMS)
+        ended, asked = overtake(server, at, make_fresh, more)
         assert RunStatus.COMPLETE in ended, ended
         has_claimed = any("CURRENT" in what and "put" in what for what in asked[:-1])
         has_succeeded = load_generations(ObjectStorage(server), LAYOUT).generations.current

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.overtaking import choose, count_changes, count_requests, once, overtake
 
 import batten
 from batten.crashlab.promises import read_parts
@@ -203,18 +204,6 @@ def rows_of(data: bytes) -> Sequence[dict[str, Any]]:
     return rows
 
 
-def count_changes(scenario: Scenario) -> int:
-    """How many changes an undisturbed run asks for."""
-    server = scenario.begin()
-    before = server.changes
-    scenario.act(ObjectStorage(server))
-    return server.changes - before
-
-
-def choose_some(count: int, random: Random, most: int | None) -> Sequence[int]:
-    return range(count) if most is None else sorted(random.sample(range(count), min(most, count)))
-
-
 EVERY = pytest.mark.parametrize("most", [3, pytest.param(None, marks=pytest.mark.crash, id="each")])
 
 
@@ -236,7 +225,7 @@ def test_undisturbed_it_does_what_is_expected(scenario: Scenario) -> None:
 def test_killed_at_a_change(
     scenario: Scenario, death: Fate, most: int | None, seeded: Random
 ) -> None:
-    for at in choose_some(count_changes(scenario), seeded, most):
+    for at in choose(count_changes(scenario.begin(), scenario.act), seeded, most):
         server = WatchedServer(scenario.begin())
         with suppress(SenderDied):
             scenario.act(ObjectStorage(server, fate=once(at, death)))
@@ -245,17 +234,12 @@ def test_killed_at_a_change(
         finish(server, scenario)
 
 
-def once(at: int, fate: Fate) -> Callable[[ChangeRequest], Fate]:
-    left = iter([*[Fate.DONE] * at, fate])
-    return lambda change: next(left, Fate.DONE)
-
-
 @EVERY
 @pytest.mark.parametrize("fate", [Fate.LOST, Fate.UNHEARD, Fate.LATE])
 def test_an_answer_is_lost(
     scenario: Scenario, fate: Fate, most: int | None, seeded: Random
 ) -> None:
-    for at in choose_some(count_changes(scenario), seeded, most):
+    for at in choose(count_changes(scenario.begin(), scenario.act), seeded, most):
         server = WatchedServer(scenario.begin())
         report = scenario.act(ObjectStorage(server, fate=once(at, fate)))
         assert report.status is RunStatus.COMPLETE
@@ -267,34 +251,16 @@ def test_overtaken_between_two_requests(
     scenario: Scenario, most: int | None, seeded: Random
 ) -> None:
     """While it stands still another does all, whose lease is over when it goes on."""
-    requests = count_requests(scenario)
-    for at in choose_some(requests, seeded, None if most is None else 2 * most):
+
+    def act(storage: ObjectStorage) -> Any:
+        return scenario.act(storage).status
+
+    requests = count_requests(scenario.begin(), scenario.act)
+    for at in choose(requests, seeded, None if most is None else 2 * most):
         server = WatchedServer(scenario.begin())
-        ended = overtake(scenario, server, at)
+        ended, _ = overtake(server, at, act, act, ends=(BusyError, SenderDied))
         assert RunStatus.COMPLETE in ended, ended
         finish(server, scenario, retried=scenario.retries)
-
-
-def overtake(scenario: Scenario, server: ObjectServer, at: int) -> list[Any]:
-    """One run, and all of another before its request of that number; how they ended."""
-    asked: list[str] = []
-    ended: list[Any] = []
-
-    def before(what: str) -> None:
-        asked.append(what)
-        if len(asked) == at + 1:
-            other = threading.Thread(target=do, args=(scenario.act, server, ended), name="other")
-            other.start()
-            other.join()
-
-    do(scenario.act, server, ended, before=before)
-    return ended
-
-
-def count_requests(scenario: Scenario) -> int:
-    asked: list[str] = []
-    scenario.act(ObjectStorage(scenario.begin(), before=asked.append))
-    return len(asked)
 
 
 def do(act: Act, server: ObjectServer, ended: list[Any], **how: Any) -> None:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 ITEMS = 40
 
 
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def ask(number: int) -> dict[str, int]:

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 Pipeline = batten.Pipeline
 
 
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 @pytest.fixture(params=["processes", "threads", "serial"])

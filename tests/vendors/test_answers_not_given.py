@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.vendors.asking import ITEMS, parse, request
 
 import batten
 from batten.ledger.history.submissions import list_submissions
@@ -19,22 +20,11 @@ from batten.vendors.openai_batches import JSON_BYTES_MAX
 if TYPE_CHECKING:
     from conftest import VendorServer
 
-ITEMS = 8
 CONTENT = "GET /files/{id}/content"
 LOOKED_AT = "GET /batches/{id}"
 
 
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def request(number: int) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": f"item {number}"}]}
-
-
-def parse(answer: Any, number: int) -> dict[str, Any]:
-    return {"text": answer["choices"][0]["message"]["content"]}
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def run(vendor: VendorServer, items: int = ITEMS) -> batten.Report:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.vendors.asking import ITEMS, parse, pipeline, request
 
 import batten
 from batten.ledger.history.submissions import list_submissions
@@ -23,27 +24,8 @@ from batten.work.submitting.exchange import ClosedExchangeError, Exchange
 if TYPE_CHECKING:
     from conftest import JobFolder, VendorServer
 
-ITEMS = 8
 
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def request(number: int) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": f"item {number}"}]}
-
-
-def parse(answer: Any, number: int) -> dict[str, Any]:
-    return {"text": answer["choices"][0]["message"]["content"]}
-
-
-def pipeline(vendor: VendorServer, **options: Any) -> batten.Pipeline:
-    given = {"poll_seconds": 0.01, "parse": parse, "api_key": batten.Secret("VENDOR_KEY")}
-    source = batten.from_range(ITEMS)
-    step = source.map_batch_api(request, base_url=vendor.base_url, **{**given, **options})
-    return step.options(batch_size=3).write_parquet("out")
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def run(job: batten.Pipeline, *, warns: bool = False, **options: Any) -> batten.Report:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.vendors.asking import ITEMS, pipeline
 
 import batten
 from batten.ledger.history.submissions import list_submissions
@@ -19,35 +20,13 @@ from batten.vendors.openai_batches import JSON_BYTES_MAX
 if TYPE_CHECKING:
     from conftest import VendorServer
 
-ITEMS = 8
 KEY = "sk-test-0123456789abcdef"
 LOOKED_AT = "GET /batches/{id}"
 LISTED = "GET /batches"
 CONTENT = "GET /files/{id}/content"
 
 
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def request(number: int) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": f"item {number}"}]}
-
-
-def parse(answer: Any, number: int) -> dict[str, Any]:
-    return {"text": answer["choices"][0]["message"]["content"]}
-
-
-def pipeline(vendor: VendorServer, **options: Any) -> batten.Pipeline:
-    given = {
-        "base_url": vendor.base_url,
-        "poll_seconds": 0.01,
-        "parse": parse,
-        "api_key": batten.Secret("VENDOR_KEY"),
-    }
-    step = batten.from_range(ITEMS).map_batch_api(request, **{**given, **options})
-    return step.options(batch_size=3).write_parquet("out")
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def run(job: batten.Pipeline) -> batten.Report:

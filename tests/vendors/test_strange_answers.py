@@ -73,9 +73,7 @@ class Callback(BaseModel):
     back: Callable[[int], int]
 
 
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def request(number: int) -> dict[str, Any]:
