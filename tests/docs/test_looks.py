@@ -28,7 +28,7 @@ PROGRAM = "the program that runs was read from there; else it is told as one wit
 REASONS = {
     "crashlab": "it made itself what it looks at",
     "cache/making.py": "the fault is the cache's then, and the value is made without it",
-    "cache/store.py": "an entry that can't be looked at is made anew",
+    "cache/kept_entries.py": "an entry that can't be looked at is made anew",
     "cli/looking/audit.py": NEXT_STEP,
     "drive/together/on_ray/keeper.py": "a worker may begin in any folder",
     "executors/processes/foreign_threads.py": "what the kernel lists of this process",

@@ -27,9 +27,9 @@ from batten.cache.default_folder import default_folder, is_disabled, observe_boo
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
 from batten.cache.identity import Identifier, KeyIdentity
+from batten.cache.kept_entries import KeptEntries
 from batten.cache.key_locks import KeyLocks
 from batten.cache.making import FolderMaking, Made, Making, ValueMaking
-from batten.cache.store import CacheStore
 from batten.errors import usage_error
 from batten.listening import Log
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
@@ -86,7 +86,7 @@ class Cache:
         self._counter = Counter(self._layout)
         self._identifier = Identifier(by_content=by_content)
         self._boot = observe_boot()
-        self._store = CacheStore(self._layout, self._boot)
+        self._kept = KeptEntries(self._layout, self._boot)
         self._budget = Budget(
             self._layout,
             self._counter,
@@ -246,7 +246,7 @@ class Cache:
     ) -> tuple[Made] | None:
         found = None
         try:
-            found = making.find(self._store, identity.digest, should_check=should_check)
+            found = making.find(self._kept, identity.digest, should_check=should_check)
         except (OSError, Strange) as error:
             self._degrade(error)
         self._counter.add("misses" if found is None else "hits")
@@ -280,10 +280,10 @@ class Cache:
         """Under the key's lock."""
         key = identity.digest
         try:
-            found = making.find(self._store, key, should_check=should_check)
+            found = making.find(self._kept, key, should_check=should_check)
             if found is not None:
                 return found[0]
-            aside = self._store.set_aside(key)
+            aside = self._kept.set_aside(key)
             if aside is not None:
                 self._counter.add("set_aside")
                 self._budget.forget(aside)
@@ -329,7 +329,7 @@ class Cache:
             return making.kept(draft, f"{final}/{FILES}")
         if publication is Publication.OCCUPIED:
             with suppress(OSError, Strange):
-                found = making.find(self._store, key, should_check=should_check, is_hit=False)
+                found = making.find(self._kept, key, should_check=should_check, is_hit=False)
                 if found is not None:
                     draft.discard()
                     return found[0]

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
-from batten.cache.store import CacheStore
+from batten.cache.kept_entries import KeptEntries
 from batten.fingerprint.plain.decoding import decode_plain
 from batten.fingerprint.plain.encoding import encode_plain
 from batten.fingerprint.plain.letters import BadValue, NotPlain, is_plain_bytes
@@ -51,7 +51,7 @@ class Making(Protocol[Made]):
     has_files: bool
 
     def find(
-        self, store: CacheStore, key: str, *, should_check: bool, is_hit: bool = True
+        self, kept: KeptEntries, key: str, *, should_check: bool, is_hit: bool = True
     ) -> tuple[Made] | None:
         """The one that is kept, or None. Raises `Strange` for one that is whole and can't be used
         here."""
@@ -84,9 +84,9 @@ class FolderMaking:
         self._let_go = let_go
 
     def find(
-        self, store: CacheStore, key: str, *, should_check: bool, is_hit: bool = True
+        self, kept: KeptEntries, key: str, *, should_check: bool, is_hit: bool = True
     ) -> tuple[CacheEntry] | None:
-        opened = store.find(key, should_check=should_check)
+        opened = kept.find(key, should_check=should_check)
         if opened is None:
             return None
         held = opened.held
@@ -131,9 +131,9 @@ class ValueMaking:
         self._value: Any = None
 
     def find(
-        self, store: CacheStore, key: str, *, should_check: bool, is_hit: bool = True
+        self, kept: KeptEntries, key: str, *, should_check: bool, is_hit: bool = True
     ) -> tuple[Any] | None:
-        body = store.find_value(key)
+        body = kept.find_value(key)
         if body is None:
             return None
         if is_plain_bytes(body):
@@ -141,7 +141,7 @@ class ValueMaking:
                 return (decode_plain(body),)
             except BadValue as error:
                 raise Strange(f"a value can't be read: {error}") from error
-        return _find_pickled(store, key)
+        return _find_pickled(kept, key)
 
     def fill(self, draft: Draft) -> None:
         self._value = self._compute()
@@ -180,10 +180,10 @@ def _encode(value: Any) -> bytes:
         raise Strange(f"a value can't be pickled: {error}") from error
 
 
-def _find_pickled(store: CacheStore, key: str) -> tuple[Any] | None:
+def _find_pickled(kept: KeptEntries, key: str) -> tuple[Any] | None:
     """A pickle is code: it is used only where nobody else can have written it (decision 0036)."""
     try:
-        body = store.find_owned_value(key)
+        body = kept.find_owned_value(key)
     except NotOwned as error:
         raise Strange(
             f"a kept value is a pickle, which is code, and {error}: see the guide of caches"

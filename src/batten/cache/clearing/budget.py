@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, NamedTuple
 
+from batten.cache.cache_files import hold_file, is_held, open_file
 from batten.cache.clearing.counts import Counter
-from batten.cache.opening import hold_file, is_held, open_file
 from batten.model.cached.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
 from batten.model.cached.manifests import SIZE_BYTES, find_size
 from batten.model.disk.bounds import RECORD_BYTES_MAX, Bytes, Name

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import field, fields, replace
 from typing import Annotated, ClassVar
 
-from batten.cache.opening import hold_file, open_file, read_file
+from batten.cache.cache_files import hold_file, open_file, read_file
 from batten.model.cached.cache_names import TOTAL, CacheLayout, is_counts
 from batten.model.disk.bounds import RECORD_BYTES_MAX, Many, Number, Piece
 from batten.model.disk.records import Unreadable, decode_record, encode_record

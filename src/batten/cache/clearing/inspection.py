@@ -11,7 +11,7 @@ from batten.cache.clearing.budget import Budget, Used, is_in_use, read_size, sca
 from batten.cache.clearing.counts import Counter, Counts, load_total
 from batten.cache.clearing.sweep import Leftover, find_leftovers, remove_leftovers
 from batten.cache.default_folder import observe_boot
-from batten.cache.store import CacheStore, key_held
+from batten.cache.kept_entries import KeptEntries, key_held
 from batten.errors import RefusedError
 from batten.model.cached.cache_names import CacheLayout
 from batten.model.value_class import value_class
@@ -122,19 +122,19 @@ def verify_cache(
 ) -> CacheVerification:
     """Read every byte of every entry. Raises `RefusedError` if there is no cache."""
     layout = find_cache(path)
-    store = CacheStore(layout, observe_boot())
+    kept = KeptEntries(layout, observe_boot())
     damaged, aside, entries, size = [], [], 0, 0
     with _told(layout):
         for key in sorted(scan_keys(layout)):
-            opened = store.find(key, should_check=True)
+            opened = kept.find(key, should_check=True)
             if opened is not None:
                 entries, size = entries + 1, size + read_size(layout, key)
                 opened.held.release()
-            elif store.is_there(key):
+            elif kept.is_there(key):
                 damaged.append(layout.entry(key))
                 if should_set_aside:
                     with key_held(layout, key) as is_held:
-                        if is_held and store.set_aside(key) is not None:
+                        if is_held and kept.set_aside(key) is not None:
                             aside.append(layout.entry(key))
     return CacheVerification(
         path=os.fspath(path), entries=entries, bytes=size, damaged=damaged, set_aside=aside

@@ -17,10 +17,10 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
+from batten.cache.cache_files import hold_file, is_held
 from batten.cache.clearing.budget import scan_keys
 from batten.cache.clearing.counts import Counter, merge_ended
-from batten.cache.opening import hold_file, is_held
-from batten.cache.store import key_held
+from batten.cache.kept_entries import key_held
 from batten.model.cached.cache_names import (
     CACHE_FORMAT,
     MANIFEST,

@@ -18,7 +18,6 @@ PIECE_BYTES_MAX = 255
 PATH_BYTES_MAX = 4095
 """Of a whole path that programs can open."""
 
-PLACES = ("key", "stem", "name")
 _PLACE = pattern(r"\{(key|stem|name)\}")
 _SHOWN_CHARACTERS = 80
 

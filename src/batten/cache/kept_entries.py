@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from batten.cache.opening import hold_file, open_file, read_manifest
+from batten.cache.cache_files import hold_file, open_file, read_manifest
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
 from batten.model.cached.manifests import (
     SIZE_BYTES,
@@ -47,7 +47,7 @@ class Opened:
     files: str
 
 
-class CacheStore:
+class KeptEntries:
     """`boot` names the start of the machine; empty if it is not known.
 
     Entries with files that were found in order are remembered by their manifest's inode and the
