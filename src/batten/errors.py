@@ -22,6 +22,11 @@ from typing import Any
 
 from batten.printable import blot, escape, without_modules
 
+UNTOUCHED = "Nothing was read or written."
+FINISHED_KEPT = "Everything that was finished is kept."
+BATCHES_KEPT = "every batch is kept in the ledger."
+"""What is safe, where many errors say the same; the last ends a sentence of a sink."""
+
 
 class BattenError(Exception):
     """An expected failure, told in three sentences: what happened, what is safe, what to do next.
@@ -78,7 +83,7 @@ class UsageError(BattenError):
 
 def usage_error(what: str, next: str) -> UsageError:
     """Of what is refused before anything is touched."""
-    return UsageError(what, safe="Nothing was read or written.", next=next)
+    return UsageError(what, safe=UNTOUCHED, next=next)
 
 
 class InconsistentError(BattenError):
@@ -104,6 +109,11 @@ class CorruptError(InconsistentError):
 
 class RefusedError(BattenError):
     """Going on could mix, replace or lose results, so nothing was done; exit code 5."""
+
+
+def refused_there(what: str, next: str) -> RefusedError:
+    """Of what a destination, or a service, can't take: refused before it is changed."""
+    return RefusedError(what, safe="Nothing was changed there.", next=next)
 
 
 class BusyError(BattenError):

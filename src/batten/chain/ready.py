@@ -7,6 +7,7 @@ from pathlib import Path
 from batten.errors import RefusedError, usage_error
 from batten.jobs.loading.job_folder import show_path
 from batten.model.words import State
+from batten.sources.identity.digests import changed_at_work
 
 _WHOLE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
 
@@ -44,8 +45,7 @@ def refuse_unready(path: Path | str) -> None:
 
 def changed_upstream(shown: str) -> RefusedError:
     """The dataset is another one than at the beginning of the look, or of the run."""
-    return RefusedError(
+    return changed_at_work(
         f"{shown} was changed while the run was at work.",
-        safe="No row of another version was published; what is finished is kept.",
-        next="When that dataset is complete, run the same command again: it sees what changed.",
+        "When that dataset is complete, run the same command again: it sees what changed.",
     )

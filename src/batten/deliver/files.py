@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from batten.deliver.batches import BatchRoute
-from batten.errors import InconsistentError
+from batten.errors import BATCHES_KEPT, InconsistentError
 from batten.ledger.facts.placed_files import look_at_files
 from batten.model.disk.published import Published
 from batten.model.disk.records import Config, decode_record
@@ -66,7 +66,7 @@ class FileRoute(BatchRoute):
             more = f" (and {count_of(len(damage) - 1, 'more finding')})" if damage[1:] else ""
             raise InconsistentError(
                 f"{damage[0].path}: {damage[0].evidence}{more}.",
-                safe="It was not touched; every batch is kept in the ledger.",
+                safe=f"It was not touched; {BATCHES_KEPT}",
                 next=_as_sentence(damage[0].advise(context.path)),
             )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from batten.deliver.recorded import RecordedDestination
 from batten.deliver.supply import Supply
 from batten.deliver.whole.applied_result import AppliedResult
-from batten.errors import InconsistentError, StorageError
+from batten.errors import BATCHES_KEPT, InconsistentError, StorageError
 from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.destinations.delivery import AT_LEAST_ONCE, ONCE
 from batten.model.disk.destinations.targets import PACKAGED
@@ -219,7 +219,7 @@ class Route(ABC):
         """Where it was given something, which it has no more."""
         return InconsistentError(
             f"{self.shown} was given {what}.",
-            safe="Nothing was changed; every batch is kept in the ledger.",
+            safe=f"Nothing was changed; {BATCHES_KEPT}",
             next="Restore it; or have it given again: delete what is left of it there, rows and "
             f"tokens, move {self.record} away, then: {self._context.again}",
         )
@@ -233,6 +233,6 @@ class Route(ABC):
                 return
         raise StorageError(
             f"{self.shown} did not take batch {staged.token.batch} in {TRIES} attempts.",
-            safe="What it has is whole; every batch is kept in the ledger.",
+            safe=f"What it has is whole; {BATCHES_KEPT}",
             next=f"When it answers again: {self._context.again}",
         )

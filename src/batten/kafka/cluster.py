@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from batten.errors import RefusedError
+from batten.errors import refused_there
 from batten.kafka.client_errors import error_of
 from batten.kafka.connecting import not_answered, settings
 
@@ -141,10 +141,9 @@ class Cluster:
         """Raises `RefusedError` for a topic that may lose what is kept there, such as tokens."""
         policy = self.read_setting(topic, "cleanup.policy")
         if policy not in ("", "compact"):
-            raise RefusedError(
+            raise refused_there(
                 f"The topic {topic} is to keep {kept} for ever, and has cleanup.policy={policy}.",
-                safe="Nothing was changed there.",
-                next="Set its cleanup.policy to compact, then run the same command again.",
+                "Set its cleanup.policy to compact, then run the same command again.",
             )
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from batten.errors import BattenError, StorageError, usage_error
+from batten.errors import UNTOUCHED, BattenError, StorageError, usage_error
 from batten.inspect.paths.output_path import locate_output
 from batten.inspect.survey import find_outputs, is_survey
 from batten.inspect.watching import Watcher
@@ -132,7 +132,7 @@ class PageServer(ThreadingHTTPServer):
         except OSError as error:
             raise StorageError(
                 f"Port {port} of {ADDRESS} can't be listened on: {error.strerror}.",
-                safe="Nothing was read or written.",
+                safe=UNTOUCHED,
                 next="Leave --port out: then a port that is free is taken.",
                 errno=error.errno,
             ) from error

@@ -19,7 +19,7 @@ from typing import Any, Union, get_args, get_origin
 
 import pyarrow as pa
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.step import Step
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
@@ -158,10 +158,9 @@ def _check_record(step: Step) -> None:
         return
     is_bare = find_fields(kind) == [] and not takes_others(kind)
     if is_bare or find_root(kind) is not None:
-        raise UsageError(
+        raise usage_error(
             f"{kind.__name__} can't be a row: it has no fields that could be columns.",
-            safe="Nothing was read or written.",
-            next="Give the model a field for each column, or make rows of it in a .map() after it.",
+            "Give the model a field for each column, or make rows of it in a .map() after it.",
         )
 
 

@@ -16,7 +16,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from batten.errors import InconsistentError
+from batten.errors import BATCHES_KEPT, InconsistentError
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.disk.names import Layout
 from batten.model.value_class import value_class
@@ -122,7 +122,7 @@ def other_content(target: str, token: Token) -> InconsistentError:
     """Where the destination has something else under the token's name."""
     return InconsistentError(
         f"{target} has batch {token.batch} of {token.dataset!r} with other content.",
-        safe="Nothing was changed there; every batch is kept in the ledger.",
+        safe=f"Nothing was changed there; {BATCHES_KEPT}",
         next="If another job writes there under the same name, give this one another: dataset=…; "
         "if it was computed anew, clear the old rows and their tokens first.",
     )

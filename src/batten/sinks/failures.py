@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from batten.errors import RefusedError, StorageError
+from batten.errors import BATCHES_KEPT, RefusedError, StorageError
 from batten.fingerprint.secret import blot
 from batten.model.telling.hiding import PLACEHOLDER, redact
 from batten.sinks.rows.rejecting import tell_reason
@@ -39,7 +39,7 @@ def refused(
     error: Exception,
     *,
     remedy: str = "Correct the table, or write to another one",
-    safe: str = "Nothing of this batch is there; every batch is kept in the ledger.",
+    safe: str = f"Nothing of this batch is there; {BATCHES_KEPT}",
     hidden: Iterable[str] = (),
 ) -> RefusedError:
     """The destination will never take it, however often it is asked."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from batten.errors import RefusedError
+from batten.errors import refused_there
 from batten.model.telling.counts import count_of
 from batten.sinks.tables import TOKENS
-
-_SAFE = "Nothing was changed there."
 
 
 def refuse_alike(target: str, columns: Iterable[str]) -> None:
@@ -17,10 +15,9 @@ def refuse_alike(target: str, columns: Iterable[str]) -> None:
     for name in columns:
         other = seen.setdefault(name.lower(), name)
         if other != name:
-            raise RefusedError(
+            raise refused_there(
                 f"{target} can't keep the columns {other!r} and {name!r} apart.",
-                safe=_SAFE,
-                next="Give one of them another name.",
+                "Give one of them another name.",
             )
 
 
@@ -35,7 +32,7 @@ def refuse_own_name(target: str, table: str) -> None:
     elif not name or "\0" in table:
         problem = "has a name that no table can have"
     if problem:
-        raise RefusedError(f"{target} {problem}.", safe=_SAFE, next="Write to another table.")
+        raise refused_there(f"{target} {problem}.", "Write to another table.")
 
 
 def refuse_long(target: str, names: Iterable[str], *, bytes_max: int) -> None:
@@ -43,9 +40,8 @@ def refuse_long(target: str, names: Iterable[str], *, bytes_max: int) -> None:
     for name in names:
         size = len(name.encode(errors="replace"))
         if size > bytes_max:
-            raise RefusedError(
+            raise refused_there(
                 f"The name {name!r} has {count_of(size, 'byte')}; "
                 f"{target.rpartition(' of ')[2]} cuts names to {bytes_max}.",
-                safe=_SAFE,
-                next="Give it a shorter name, so that no two become one.",
+                "Give it a shorter name, so that no two become one.",
             )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from batten.errors import InconsistentError, RefusedError
+from batten.errors import BATCHES_KEPT, InconsistentError, refused_there
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import RejectedError, Staged
@@ -77,7 +77,7 @@ def compare_tokens(
     if found and not is_there:
         raise InconsistentError(
             f"{target} is gone, and batches were published there.",
-            safe="Nothing was changed; every batch is kept in the ledger.",
+            safe=f"Nothing was changed; {BATCHES_KEPT}",
             next=f"Restore it; or have it made anew: delete the rows of dataset "
             f"{tokens[0].dataset!r} from {TOKENS} and move the record in deliveries/ away, then "
             "run again.",
@@ -95,10 +95,8 @@ def refuse_missing_columns(target: str, schema: pa.Schema, columns: Collection[s
     """Raises `RefusedError` if the table of these columns can't take all of a row."""
     missing = [name for name in schema.names if name not in columns]
     if missing:
-        raise RefusedError(
-            f"{target} has no column {missing[0]!r}.",
-            safe="Nothing was changed there.",
-            next="Add the column, or write to another table.",
+        raise refused_there(
+            f"{target} has no column {missing[0]!r}.", "Add the column, or write to another table."
         )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 
-from batten.errors import BattenError, StorageError
+from batten.errors import FINISHED_KEPT, BattenError, StorageError
 
 _ROOM = "Free some space there, then run the same command again."
 _FILES = (
@@ -68,7 +68,7 @@ def find_machine_failure(error: BaseException) -> StorageError | None:
             reason, next_step = _BY_ERRNO.get(number, ("No process can be started", _PROCESSES))
             return StorageError(
                 f"{reason}: {each}.",
-                safe="Everything that was finished is kept.",
+                safe=FINISHED_KEPT,
                 next=next_step,
                 errno=number,
             )

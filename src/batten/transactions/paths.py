@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 
-from batten.errors import RefusedError, UsageError
+from batten.errors import UsageError, refused_there
 from batten.model.disk.trees.tree_names import TreeLayout
 from batten.model.telling.counts import count_of
 from batten.storage.local.tree import Tree
@@ -91,10 +91,9 @@ def refuse_linked(tree: Tree, layout: TreeLayout, path: str, *, made: Collection
         if look is None or (look.kind == "link" and folder in made):
             return
         if look.kind == "link":
-            raise RefusedError(
+            raise refused_there(
                 f"{folder!r} is a symbolic link, so {path!r} may lie outside the tree.",
-                safe="Nothing was changed there.",
-                next="Name the file by the folder that the link points to, or replace the link.",
+                "Name the file by the folder that the link points to, or replace the link.",
             )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from batten.errors import RefusedError
+from batten.errors import FINISHED_KEPT, RefusedError
 from batten.executors.base import Mark, Work
 from batten.executors.randomness import seed_afresh
 from batten.jobs.definition import Definition
@@ -52,7 +52,7 @@ class Recipe:
             lines = difference(self.fingerprint, found)
             raise RefusedError(
                 f"The job is another one each time that it is loaded: {'; '.join(lines)}.",
-                safe="Everything that was finished is kept.",
+                safe=FINISHED_KEPT,
                 next="If it was edited just now, run it again. Else have it read such values "
                 f"within the function, or let workers be forked: {self.again}",
             )

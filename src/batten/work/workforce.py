@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import UsageError
+from batten.errors import FINISHED_KEPT, UsageError
 from batten.executors.base import Event, Executor, Work
 from batten.executors.marks import MakeFile
 from batten.executors.processes.foreign_threads import find_foreign_threads
@@ -115,7 +115,7 @@ def find_recipe(context: Context) -> Recipe | None:
         if wanted is not None:
             raise UsageError(
                 f"Workers can't begin in a fresh interpreter: {obstacle.why}.",
-                safe="Everything that was finished is kept.",
+                safe=FINISHED_KEPT,
                 next=obstacle.advice,
             ) from obstacle
         reason = f"This process has threads that do not survive a fork ({shown})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from batten.errors import RefusedError
+from batten.errors import UNTOUCHED, RefusedError
 
 NAME = "audit"
 HELP = "check a done file against the rows, key by key; changes nothing"
@@ -48,6 +48,6 @@ def refuse_present(keys: str | None) -> None:
     if keys is not None and os.path.lexists(keys):
         raise RefusedError(
             f"{keys} is there already, and an audit replaces nothing.",
-            safe="Nothing was read or written.",
+            safe=UNTOUCHED,
             next="Give --keys a name that is free.",
         )

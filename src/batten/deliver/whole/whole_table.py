@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from batten.deliver.whole.table_route import TableRoute
-from batten.errors import RefusedError
+from batten.errors import refused_there
 from batten.model.disk.destinations.tokens import Token, TokenState
 from batten.sinks.base import Staged
 
@@ -82,11 +82,10 @@ class WholeTableRoute(TableRoute):
             return
         held = self.destination.lookup(staged.tokens)
         if TokenState.OTHER in held or given not in ("", staged.token.digest):
-            raise RefusedError(
+            raise refused_there(
                 f"{self.shown} holds rows that this job made before, of other tables or by other "
                 "code, and rows of now would stand beside them.",
-                safe="Nothing was changed there.",
-                next='Have them replaced: mode="replace", with where= for a table that other runs '
+                'Have them replaced: mode="replace", with where= for a table that other runs '
                 "share, or key=. Or write to another table.",
             )
         lacking = held.count(TokenState.ABSENT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from batten.errors import BattenError, FailedRunError, StorageError
+from batten.errors import FINISHED_KEPT, BattenError, FailedRunError, StorageError
 from batten.executors.base import Died, Event, Finished, Lost, Raised, TimedOut, Told
 from batten.ledger.guarded import taken_over
 from batten.model.rules.accounting import tally_outcomes
@@ -15,8 +15,6 @@ from batten.sinks.rows.rejecting import UnstorableError
 from batten.work.calling.calls import Failure, describe_error
 from batten.work.calling.most_fail import StreakVerdict
 from batten.work.tasks import Sealed, Unsealable
-
-KEPT = "Everything that was finished is kept."
 
 DEATHS_BETWEEN_MAX = 5
 """So many workers in a row that end with no item in hand, and the run ends: it is no item's
@@ -98,7 +96,7 @@ class Failures:
             raise StorageError(
                 f"What is staged of batch {batch} could not be read, and what was made in its "
                 "place neither: the disk damages it, or there is no memory for it.",
-                safe=KEPT,
+                safe=FINISHED_KEPT,
                 next="Give it more memory, or check the disk and the kernel's log (dmesg); then "
                 f"run: {self._context.again}",
             )
@@ -130,7 +128,7 @@ class Failures:
         return FailedRunError(
             f"Of the {which} {verdict.count} items that ended {failed} failed, so the run stopped. "
             f"{verdict.commonest} of them failed alike, {key!r} for instance: {failure.error}",
-            safe=f"{KEPT[:-1]}; {tried}.",
+            safe=f"{FINISHED_KEPT[:-1]}; {tried}.",
             next=f"Mend the cause, then run: {again} (with "
             f"{self._context.wish('accept_change')} where the job's code was changed). {ways}"
             "Where so many may fail: .options(stop_when=None)",
@@ -172,7 +170,7 @@ class Failures:
             )
 
     def _fail(self, what: str, next: str, trace: str = "") -> FailedRunError:
-        return FailedRunError(what, safe=KEPT, next=next, trace=trace)
+        return FailedRunError(what, safe=FINISHED_KEPT, next=next, trace=trace)
 
     def _name(self, item: int) -> str:
         number = self._plan.batch_of_item(item)

@@ -18,7 +18,7 @@ from batten.drive.run import run_on
 from batten.drive.together.joining import Joined
 from batten.drive.together.run_end import RunEnd, read_end
 from batten.drive.together.team_of_run import refuse_beyond_workers
-from batten.errors import BusyError, RefusedError
+from batten.errors import UNTOUCHED, BusyError, RefusedError
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.runs.workers import Board
@@ -114,7 +114,7 @@ def _keep_budget(options: RunOptions, board: Board) -> RunOptions:
 def _no_run(context: Context) -> RefusedError:
     return RefusedError(
         f"No run of {context.path} is under way, as far as is seen from here.",
-        safe="Nothing was read or written.",
+        safe=UNTOUCHED,
         next="Start the run first. If it runs, see whether this machine sees the same output.",
     )
 
@@ -122,6 +122,6 @@ def _no_run(context: Context) -> RefusedError:
 def _busy_without_work(output: Path) -> BusyError:
     return BusyError(
         f"Who is at work on {show_path(output)} has no work for others.",
-        safe="Nothing was read or written.",
+        safe=UNTOUCHED,
         next="Wait for it to end; or stop it, and start it as one that others may join.",
     )

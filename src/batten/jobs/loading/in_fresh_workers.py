@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import UsageError
+from batten.errors import FINISHED_KEPT, UsageError
 from batten.model.value_class import value_class
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def refuse_while_loading() -> None:
     if _loading:
         raise UsageError(
             "A pipeline is run whenever its module is loaded, and workers load it again.",
-            safe="Everything that was finished is kept.",
+            safe=FINISHED_KEPT,
             next=f"Put the call under {GUARD} or let workers be forked: workers='fork'",
         )
 
@@ -145,7 +145,7 @@ def _told_what_is_missing() -> Iterator[None]:
     except AttributeError as error:
         raise UsageError(
             f"A worker does not find what the driver has: {error}.",
-            safe="Everything that was finished is kept.",
+            safe=FINISHED_KEPT,
             next=f"Define it at the top level, not under {GUARD} or let workers be forked: "
             "workers='fork'",
         ) from error

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from batten.errors import RefusedError, StorageError
+from batten.errors import UNTOUCHED, RefusedError, StorageError
 from batten.ledger.facts.locating import find_dataset_around, is_output
 from batten.model.disk.names import Layout
 from batten.model.disk.trees.tree_names import TreeLayout
@@ -39,10 +39,9 @@ def refuse_place(output: Path, own: Path | None = None) -> None:
     with _looking_at(output):
         found = find_dataset_around(output)
     if found is not None and (own is None or found != Path(os.path.abspath(own))):
-        raise RefusedError(
+        raise _refusal(
             f"{show_path(output)} lies within another dataset: {show_path(found)}.",
-            safe="Nothing was read or written.",
-            next="Write to a place of its own.",
+            "Write to a place of its own.",
         )
 
 
@@ -51,11 +50,9 @@ def refuse_output(folder: Path) -> None:
     with _looking_at(folder):
         is_of_job = is_output(folder)
     if is_of_job:
-        raise RefusedError(
+        raise _refusal(
             f"{show_path(folder)} is the output of a job.",
-            safe="Nothing was read or written.",
-            next="Name a folder of its own. What is there: "
-            + command("diagnose", show_path(folder)),
+            "Name a folder of its own. What is there: " + command("diagnose", show_path(folder)),
         )
 
 
@@ -69,11 +66,9 @@ def refuse_tree(output: Path, own: Collection[Path]) -> None:
         is_tree = lies(layout.control)
         is_dataset = exists(Path(dataset.config)) and not exists(Path(layout.journal))
     if is_tree and not is_dataset and os.path.realpath(output) not in map(os.path.realpath, own):
-        raise RefusedError(
+        raise _refusal(
             f"{show_path(output)} is a tree of files that transactions change.",
-            safe="Nothing was read or written.",
-            next="Write to a place of its own. What is there: "
-            + command("diagnose", show_path(output)),
+            "Write to a place of its own. What is there: " + command("diagnose", show_path(output)),
         )
 
 
@@ -86,16 +81,15 @@ def refuse_folder(output: Path) -> None:
         links = is_link(absolute)
         is_mount = not links and _is_mount(absolute)
     if links:
-        raise RefusedError(
+        raise _refusal(
             f"{show_path(output)} is a symbolic link.",
-            safe="Nothing was read or written.",
-            next=f"Name the folder itself: {_show_target(absolute)}; what batten keeps beside it "
+            f"Name the folder itself: {_show_target(absolute)}; what batten keeps beside it "
             "must lie there, too.",
         )
     if is_mount:
         raise StorageError(
             f"{show_path(output)} and its folder are on different filesystems.",
-            safe="Nothing was read or written.",
+            safe=UNTOUCHED,
             next="Put the output and its .batten folder on one filesystem: name a folder in "
             f"{show_path(output)}.",
             errno=errno.EXDEV,
@@ -109,17 +103,19 @@ def refuse_file(path: Path, parts: Path | None) -> None:
     with _looking_at(path):
         links = is_link(absolute)
     if links:
-        raise RefusedError(
+        raise _refusal(
             f"{show_path(path)} is a symbolic link, which a file would replace.",
-            safe="Nothing was read or written.",
-            next=f"Name the file itself: {_show_target(absolute)}; or remove the link.",
+            f"Name the file itself: {_show_target(absolute)}; or remove the link.",
         )
     if parts is not None and Path(os.path.abspath(parts)) in absolute.parents:
-        raise RefusedError(
+        raise _refusal(
             f"{show_path(path)} lies in {show_path(parts)}, the folder of the parts.",
-            safe="Nothing was read or written.",
-            next="Write the file to another folder.",
+            "Write the file to another folder.",
         )
+
+
+def _refusal(what: str, next: str) -> RefusedError:
+    return RefusedError(what, safe=UNTOUCHED, next=next)
 
 
 def _is_mount(path: Path) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from batten.errors import UsageError
+from batten.errors import usage_error
 from batten.jobs.bounds import check_seconds
 from batten.jobs.loading.job_folder import current_folder, show_path
 from batten.kafka.connecting import copy_config, list_secrets, refuse_unusable
@@ -82,10 +82,9 @@ class KafkaSource:
         place = os.path.join(os.path.realpath(self._place.into), "")
         for path in made:
             if os.path.join(os.path.realpath(path), "").startswith(place):
-                raise UsageError(
+                raise usage_error(
                     f"{show_path(path)} lies where the topic is landed.",
-                    safe="Nothing was read or written.",
-                    next="Write to a place of its own.",
+                    "Write to a place of its own.",
                 )
         return self
 
@@ -232,10 +231,9 @@ def from_kafka(
         UsageError: A name, a format or `until` can't be used. Nothing was read.
     """
     if format not in FORMATS:
-        raise UsageError(
+        raise usage_error(
             f"format={format!r} is none of {', '.join(map(repr, FORMATS))}.",
-            safe="Nothing was read or written.",
-            next='Give one of them. A step can decode "bytes", such as those of Avro.',
+            'Give one of them. A step can decode "bytes", such as those of Avro.',
         )
     given = copy_config(config)
     refuse_unusable(topic, servers, given)

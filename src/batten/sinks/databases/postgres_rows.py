@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
-from batten.errors import RefusedError
+from batten.errors import BATCHES_KEPT, RefusedError
 from batten.model.disk.destinations.tokens import Token
 from batten.sinks.base import Staged
 from batten.sinks.databases.copying import encode_copy, has_nanoseconds, refuse_fine
@@ -260,7 +260,7 @@ class PostgresTransaction:
         if cursor.rowcount != given:
             raise RefusedError(
                 f"The server took {cursor.rowcount} of {given} rows of a batch.",
-                safe="Nothing of this batch is there; every batch is kept in the ledger.",
+                safe=f"Nothing of this batch is there; {BATCHES_KEPT}",
                 next="Look for a trigger that drops rows; or write to another table.",
             )
 

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-from batten.errors import InconsistentError, RefusedError, StorageError, usage_error
+from batten.errors import (
+    BATCHES_KEPT,
+    InconsistentError,
+    RefusedError,
+    StorageError,
+    refused_there,
+    usage_error,
+)
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.disk.throwaway_names import find_staging_owner
@@ -92,17 +99,15 @@ class HiveDestination:
         for name in self._columns:
             if name not in schema.names[1:]:
                 what = "is the key" if name in schema.names else "is not there"
-                raise RefusedError(
+                raise refused_there(
                     f"{self._name} can't be divided by {name!r}: the column {what}.",
-                    safe="Nothing was changed there.",
-                    next=f"Divide it by one of: {', '.join(schema.names[1:]) or 'none'}.",
+                    f"Divide it by one of: {', '.join(schema.names[1:]) or 'none'}.",
                 )
             if not _may_divide(schema.field(name).type):
-                raise RefusedError(
+                raise refused_there(
                     f"{self._name} can't be divided by {name!r}, which is "
                     f"{show_type(schema.field(name).type)}.",
-                    safe="Nothing was changed there.",
-                    next="Divide it by texts, whole numbers, dates or truths.",
+                    "Divide it by texts, whole numbers, dates or truths.",
                 )
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
@@ -182,7 +187,7 @@ class HiveDestination:
     def _too_many(self) -> RefusedError:
         return RefusedError(
             f"{self._name} would have more than {PARTITIONS_MAX} partitions, or {FILES_MAX} files.",
-            safe="It is as before; every batch is kept in the ledger.",
+            safe=f"It is as before; {BATCHES_KEPT}",
             next="Divide it by a column of fewer values, a month in the place of a day.",
         )
 
@@ -339,7 +344,7 @@ def _write_value(target: str, column: str, value: Any) -> str:
 def _unnameable(target: str, column: str, value: str, why: str) -> RefusedError:
     return RefusedError(
         f"{target} can't have a partition of the column {column!r} for {value!r}, which {why}.",
-        safe="It is as before; every batch is kept in the ledger.",
+        safe=f"It is as before; {BATCHES_KEPT}",
         next="Divide it by another column.",
     )
 

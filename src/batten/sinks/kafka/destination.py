@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from batten.errors import InconsistentError, StorageError
+from batten.errors import BATCHES_KEPT, InconsistentError, StorageError
 from batten.kafka.cluster import DEFAULT, Cluster, list_made_anew
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.sinks.base import Staged
@@ -175,7 +175,7 @@ class KafkaDestination:
         what = f"was made anew: {told[0]}" if told else "is gone"
         return InconsistentError(
             f"{self._target} {what}. Batches of {dataset!r} were published there.",
-            safe="Nothing was changed; every batch is kept in the ledger.",
+            safe=f"Nothing was changed; {BATCHES_KEPT}",
             next="Restore it; or have the new one filled under another name, dataset=…; or delete "
             f"{self._log.name}, if it has no tokens of others, and move the record in deliveries/ "
             "away, then run again.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from batten.errors import RefusedError
+from batten.errors import RefusedError, refused_there
 from batten.model.disk.outcomes import decode_outcomes
 from batten.model.telling.counts import count_of
 from batten.sinks.base import RejectedError, Staged
@@ -87,10 +87,9 @@ class Fitting:
 def refuse_unknown_key(target: str, schema: pa.Schema, key: str) -> None:
     """Raises `RefusedError` if rows have no such column."""
     if key and key not in schema.names:
-        raise RefusedError(
+        raise refused_there(
             f"{target} is to get messages by their key, and rows have no column {key!r}.",
-            safe="Nothing was changed there.",
-            next="Name a column that rows have: key=…",
+            "Name a column that rows have: key=…",
         )
 
 

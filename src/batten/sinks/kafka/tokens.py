@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import CorruptError
+from batten.errors import BATCHES_KEPT, CorruptError
 from batten.kafka.connecting import not_answered, settings
 from batten.model.disk.destinations.tokens import Token
 from batten.model.json_text import parse_json
@@ -149,7 +149,7 @@ class TokenLog:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise CorruptError(
                 f"The topic {self.name} has at offset {message.offset()} what is no token.",
-                safe="Nothing was changed; every batch is kept in the ledger.",
+                safe=f"Nothing was changed; {BATCHES_KEPT}",
                 next="Let batten alone write to that topic; or write to another topic.",
             ) from error
 

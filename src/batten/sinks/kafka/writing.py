@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import RefusedError
+from batten.errors import RefusedError, refused_there
 from batten.kafka.client_errors import error_of, is_fenced
 from batten.kafka.cluster import Cluster
 from batten.kafka.connecting import not_answered, settings
@@ -186,9 +186,8 @@ def _transaction_milliseconds(timeout_seconds: float) -> int:
 
 def refuse_without_transactions(target: str) -> RefusedError:
     """Where a broker has none."""
-    return RefusedError(
+    return refused_there(
         f"{target}: the broker can't do transactions, so no batch can be there exactly once.",
-        safe="Nothing was changed there.",
-        next="Write to a broker that can (Apache Kafka 0.11 or later); or declare that batches may "
+        "Write to a broker that can (Apache Kafka 0.11 or later); or declare that batches may "
         "come there twice after a crash: .write_kafka(…, transactions=False)",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import RefusedError
+from batten.errors import refused_there
 from batten.model.value_class import value_class
 from batten.sinks.base import Staged, TableSink
 
@@ -105,10 +105,9 @@ def refuse_unknown_key(target: str, key: Sequence[str], names: Sequence[str]) ->
     """Raises `RefusedError` for a column of the key that the rows don't have."""
     for name in key:
         if name not in names:
-            raise RefusedError(
+            raise refused_there(
                 f"{name!r} is part of key= of {target}, and the rows have no such column.",
-                safe="Nothing was changed there.",
-                next=f"Name columns that they have: {', '.join(names)}.",
+                f"Name columns that they have: {', '.join(names)}.",
             )
 
 

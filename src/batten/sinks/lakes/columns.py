@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from batten.errors import RefusedError
+from batten.errors import InconsistentError, RefusedError, refused_there
 from batten.model.disk.destinations.tokens import Token
 from batten.model.telling.type_names import show_type
 from batten.sinks.base import RejectedError, Staged
@@ -38,11 +38,35 @@ def refuse_columns(target: str, ours: pa.Schema, theirs: pa.Schema) -> None:
     if needed and not problem:
         problem = f"can't do without column {needed[0]!r}"
     if problem:
-        raise RefusedError(
+        raise refused_there(
             f"{target} {problem}.",
-            safe="Nothing was changed there.",
-            next="Change its columns or the job's (schema=…), or write to another table.",
+            "Change its columns or the job's (schema=…), or write to another table.",
         )
+
+
+def refuse_foreign(target: str, problem: str) -> RefusedError:
+    """A table is more than files of rows, and batten would not keep that up."""
+    return refused_there(
+        f"{target} {problem}.",
+        "Write to another table, and bring the rows over with a library that knows.",
+    )
+
+
+def refuse_type(lake: str, field: pa.Field) -> RefusedError:
+    """Tables of that kind have no type for it."""
+    return refused_there(
+        f"{lake} has no type for the column {field.name!r}, which is {show_type(field.type)}.",
+        "Give it another type (schema=…), or write to another destination.",
+    )
+
+
+def tell_gone(target: str) -> InconsistentError:
+    """The table was there when the run began."""
+    return InconsistentError(
+        f"{target} is gone.",
+        safe="Every batch is kept in the ledger.",
+        next="Run the same command again, which says what is lacking.",
+    )
 
 
 def name_file(token: Token, data: bytes, *, instead_of: str = "") -> str:

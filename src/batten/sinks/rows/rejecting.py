@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from batten.errors import RefusedError
+from batten.errors import BATCHES_KEPT, RefusedError
 from batten.model.disk.outcomes import decode_outcomes
 from batten.sinks.base import Staged
 
@@ -82,7 +82,7 @@ class _RowSearch:
             raise RefusedError(
                 f"{self._target} can't hold any of the first {FIRST_ITEMS_MAX} items of a batch; "
                 f"of the last it says: {reason}.",
-                safe="Nothing of this batch is there; every batch is kept in the ledger.",
+                safe=f"Nothing of this batch is there; {BATCHES_KEPT}",
                 next="Correct the table or the job, or write to another table, then run again.",
             ) from error
         unstorable = UnstorableError(f"{self._target} can't hold it: {reason}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import RefusedError, usage_error
+from batten.errors import RefusedError, refused_there, usage_error
 from batten.sinks.base import Staged
 
 if TYPE_CHECKING:
@@ -111,10 +111,9 @@ def tell_others(dataset: str, *, is_empty: bool) -> str:
 
 def refuse_others(target: str, held: str) -> RefusedError:
     """Where a table that is to be replaced holds what another put there."""
-    return RefusedError(
+    return refused_there(
         f"{target} is to be replaced, and holds {held}.",
-        safe="Nothing was changed there.",
-        next='Name which rows are this run\'s, by a column: where={"run_date": "{run_date}"}; '
+        'Name which rows are this run\'s, by a column: where={"run_date": "{run_date}"}; '
         "or give all runs that share the table one name, dataset=…; or write to another table.",
     )
 

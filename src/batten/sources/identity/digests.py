@@ -78,22 +78,26 @@ def find_difference(planned: bytes, found: bytes) -> int | None:
 
 def refuse_changed(shown: str, row: int) -> RefusedError:
     """The source was changed after its rows had been compared, while it is read."""
-    return RefusedError(
+    return changed_at_work(
         describe_change(shown, row),
-        safe="No row of another version was published; what is finished is kept.",
-        next="When the source is whole, run the same command again: it compares all rows first.",
+        "When the source is whole, run the same command again: it compares all rows first.",
     )
+
+
+def changed_at_work(
+    what: str,
+    next: str = "When the source is whole, run the same command again: it sees what changed.",
+) -> RefusedError:
+    """What is read is not any more what the run had seen of it."""
+    safe = "No row of another version was published; what is finished is kept."
+    return RefusedError(what, safe=safe, next=next)
 
 
 def check_version(shown: str, key: str, planned: bytes, found: bytes) -> None:
     """Raises `RefusedError` where a record with a key was changed after all versions had been
     looked at, while it is read."""
     if planned != found and not {planned, found} & {GONE, UNKNOWN}:
-        raise RefusedError(
-            f"{shown}: {key!r} was changed while the run was at work.",
-            safe="No row of another version was published; what is finished is kept.",
-            next="When the source is whole, run the same command again: it sees what changed.",
-        )
+        raise changed_at_work(f"{shown}: {key!r} was changed while the run was at work.")
 
 
 def describe_change(shown: str, row: int) -> str:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from batten.errors import RefusedError
+from batten.sources.identity.digests import changed_at_work
 from batten.sources.paths import (
     CORRECT_PATH,
     absent_input,
@@ -46,9 +46,9 @@ class InputFile(Protocol):
         """The last piece of the place."""
         ...
 
-    def require(self, *, if_folder: str = CORRECT_PATH) -> None:
+    def require(self) -> None:
         """Raises `StorageError` if nothing is there, which may pass, and `UsageError` unless it is
-        a file that can be read more than once. `if_folder` says what to do if it is a folder."""
+        a file that can be read more than once."""
         ...
 
     def list_files(self, accepts: Callable[[str], bool]) -> list[InputFile] | None:
@@ -92,8 +92,8 @@ class LocalFile:
     def name(self) -> str:
         return self.place.name
 
-    def require(self, *, if_folder: str = CORRECT_PATH) -> None:
-        require_file(self.place, if_folder=if_folder)
+    def require(self) -> None:
+        require_file(self.place)
 
     def list_files(self, accepts: Callable[[str], bool]) -> list[InputFile] | None:
         with translated_errors(self.place):
@@ -128,14 +128,14 @@ class ObjectFile:
     def _store(self) -> Store:
         return self._address.open()
 
-    def require(self, *, if_folder: str = CORRECT_PATH) -> None:
+    def require(self) -> None:
         found = self._store.find(self._address.name)
         if found is None:
             raise absent_input(f"There is no object {show_path(self.place)}.")
         if found.is_folder:
             raise source_error(
                 f"There is no object {show_path(self.place)}, but there are some below it.",
-                if_folder,
+                CORRECT_PATH,
             )
 
     def list_files(self, accepts: Callable[[str], bool]) -> list[InputFile] | None:
@@ -188,11 +188,8 @@ class _OneVersion(io.RawIOBase):
         try:
             return self._file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
         except OtherVersionError as error:
-            raise RefusedError(
-                f"{show_path(self._place)} was changed while the run was at work.",
-                safe="No row of another version was published; what is finished is kept.",
-                next="When the source is whole, run the same command again: it sees what changed.",
-            ) from error
+            told = f"{show_path(self._place)} was changed while the run was at work."
+            raise changed_at_work(told) from error
 
     def close(self) -> None:
         self._file.close()

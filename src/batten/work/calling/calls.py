@@ -12,7 +12,7 @@ from dataclasses import field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import BattenError, FailedRunError, StorageError
+from batten.errors import FINISHED_KEPT, BattenError, FailedRunError, StorageError
 from batten.executors.printing.output import losses
 from batten.executors.randomness import Seeding, StepSeeding
 from batten.fingerprint.secret import blot
@@ -102,14 +102,14 @@ def construct(kind: type, worker: Worker) -> Callable[..., Any]:
         text, trace = describe_error(error)
         raise FailedRunError(
             f"{kind.__name__}() could not be constructed in a worker: {_as_text(text)}",
-            safe="Everything that was finished is kept.",
+            safe=FINISHED_KEPT,
             next="Mend the class and run the job again.",
             trace=trace,
         ) from error
     if not callable(made):
         raise FailedRunError(
             f"{kind.__name__} makes objects that can't be called.",
-            safe="Everything that was finished is kept.",
+            safe=FINISHED_KEPT,
             next=f"Give {kind.__name__} a method __call__(self, item).",
         )
     return made

@@ -14,7 +14,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from batten.errors import StorageError
+from batten.errors import FINISHED_KEPT, StorageError
 from batten.executors.base import Died, Event, Executor, Raised, TimedOut, Work
 from batten.jobs.devices import Device, Worker, find_devices
 from batten.jobs.step import Step
@@ -61,7 +61,7 @@ class Crews:
             self.stop()
             raise StorageError(
                 f"A step's workers can't be reached: {error.strerror or error}.",
-                safe="Everything that was finished is kept.",
+                safe=FINISHED_KEPT,
                 next="Run it again when more files may be open.",
                 errno=error.errno,
             ) from error

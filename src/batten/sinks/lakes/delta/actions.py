@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batten.errors import RefusedError
+from batten.errors import refused_there
 from batten.model.disk.destinations.tokens import Token
 from batten.model.json_text import parse_json
-from batten.model.telling.type_names import show_type
 from batten.sinks.base import Staged, TableSink
+from batten.sinks.lakes.columns import refuse_type
 from batten.sinks.lakes.delta.log import Action
 from batten.sinks.rows.revisions import is_open
 
@@ -36,12 +36,7 @@ def convert(schema: pa.Schema) -> pa.Schema:
                 raise TypeError("readers would take its storage for it")
             made = deltalake.Schema.from_arrow(pa.schema([each.remove_metadata()]))
         except Exception as error:  # The library raises nothing more special than this.
-            raise RefusedError(
-                f"Delta Lake has no type for the column {each.name!r}, "
-                f"which is {show_type(each.type)}.",
-                safe="Nothing was changed there.",
-                next="Give it another type (schema=…), or write to another destination.",
-            ) from error
+            raise refuse_type("Delta Lake", each) from error
         fields.append(pa.schema(made.to_arrow()).field(0))
     return pa.schema(fields)
 
@@ -71,11 +66,9 @@ def widen_table(
     had = set(protocol.get("writerFeatures") or ()) | set(protocol.get("readerFeatures") or ())
     lacking = sorted(set(needs.get("writerFeatures") or ()) - had)
     if lacking:
-        raise RefusedError(
+        raise refused_there(
             f"{target} lacks the feature {lacking[0]!r}, which the new columns need.",
-            safe="Nothing was changed there.",
-            next="Enable it there, give the column another type (schema=…), or write to another "
-            "table.",
+            "Enable it there, give the column another type (schema=…), or write to another table.",
         )
     made = next(action for action in first if "metaData" in action)["metaData"]
     fields = parse_json(made["schemaString"])["fields"]

@@ -7,10 +7,10 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from batten.errors import CorruptError, RefusedError
+from batten.errors import BATCHES_KEPT, RefusedError
 from batten.model.json_text import parse_json
 from batten.sinks.lakes.by_key import Displaced, find_left
-from batten.sinks.lakes.delta.log import Action
+from batten.sinks.lakes.delta.log import Action, unreadable
 from batten.storage.base import Folder
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _locate(folder: str, path: str, add: Action) -> str:
     if problem:
         raise RefusedError(
             f"The file {path} of {folder} may hold rows that are to be replaced, and {problem}.",
-            safe="Nothing of this batch is there; every batch is kept in the ledger.",
+            safe=f"Nothing of this batch is there; {BATCHES_KEPT}",
             next="Have the table's files written anew (OPTIMIZE, or REORG … PURGE), then run the "
             "same command again.",
         )
@@ -138,8 +138,4 @@ def _read(storage: Folder, name: str, columns: list[str] | None) -> pa.Table:
             reader = pq.ParquetFile(file, pre_buffer=False, coerce_int96_timestamp_unit="us")
             return reader.read(columns=columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise CorruptError(
-            f"{name} can't be read: {error}.",
-            safe="Nothing was changed; every batch is kept in the ledger.",
-            next="Restore the table from a copy, or write to another one.",
-        ) from error
+        raise unreadable(name, error) from error

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import CorruptError
+from batten.errors import BATCHES_KEPT, CorruptError
 from batten.model.json_text import parse_json
 from batten.storage.base import Folder, Put
 from batten.storage.changing.publishing import create, replace
@@ -105,7 +105,7 @@ class DeltaLog:
         if found is None:
             first = min((name for name in names if _ENTRY.fullmatch(name)), default="")
             if first and first != last_piece(self.entry(0)):
-                raise _unreadable(f"{self.folder}/{first}", ValueError("what is before it is gone"))
+                raise unreadable(f"{self.folder}/{first}", ValueError("what is before it is gone"))
             return
         self.version, files = found
         for name in files:
@@ -122,7 +122,7 @@ class DeltaLog:
                 kinds = [kind for kind in wanted if kind in reader.schema_arrow.names]
                 table = reader.read(columns=kinds, use_threads=False)
         except (OSError, pa.ArrowException) as error:
-            raise _unreadable(name, error) from error
+            raise unreadable(name, error) from error
         return [action for kind in kinds for action in _list_actions(table, kind)]
 
     def _take(self, actions: Sequence[Action]) -> None:
@@ -175,15 +175,15 @@ def _decode(name: str, data: bytes) -> list[Action]:
     try:
         actions = [parse_json(line) for line in data.splitlines() if line.strip()]
     except ValueError as error:
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
     if not actions or not all(isinstance(action, dict) for action in actions):
-        raise _unreadable(name, ValueError("no entry of a log"))
+        raise unreadable(name, ValueError("no entry of a log"))
     return actions
 
 
-def _unreadable(name: str, error: Exception) -> CorruptError:
+def unreadable(name: str, error: Exception) -> CorruptError:
     return CorruptError(
         f"{name} can't be read: {error}.",
-        safe="Nothing was changed; every batch is kept in the ledger.",
+        safe=f"Nothing was changed; {BATCHES_KEPT}",
         next="Restore the table from a copy, or write to another one.",
     )

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from batten.errors import InconsistentError, RefusedError
+from batten.errors import RefusedError
 from batten.model.disk.destinations.tokens import (
     PublishEnd,
     Token,
@@ -33,7 +33,9 @@ from batten.sinks.lakes.columns import (
     fit_rows,
     name_file,
     refuse_columns,
+    refuse_foreign,
     refuse_nulls,
+    tell_gone,
 )
 from batten.sinks.lakes.delta.actions import (
     convert,
@@ -156,11 +158,7 @@ class DeltaDestination:
     def publish(self, staged: Staged) -> PublishEnd:
         self._log.read_on()
         if self._log.version < 0:
-            raise InconsistentError(
-                f"{self._name} is gone.",
-                safe="Every batch is kept in the ledger.",
-                next="Run the same command again, which says what is lacking.",
-            )
+            raise tell_gone(self._name)
         held = combine_states(map(self._look_at, staged.tokens))
         if held is TokenState.SAME:
             return PublishEnd.LOST_RACE
@@ -276,11 +274,7 @@ class DeltaDestination:
     def _refuse_obstacle(self) -> None:
         problem = find_obstacle(self._log.protocol, self._log.metadata, removes=self._removes)
         if problem:
-            raise RefusedError(
-                f"{self._name} {problem}.",
-                safe="Nothing was changed there.",
-                next="Write to another table, and bring the rows over with a library that knows.",
-            )
+            raise refuse_foreign(self._name, problem)
 
     def _refuse_others(self, token: Token, held: TokenState) -> None:
         """Raises `RefusedError` where all is to be replaced, and some of it may be others'."""

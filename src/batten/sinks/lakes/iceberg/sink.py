@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
-from batten.errors import BattenError, InconsistentError, RefusedError, usage_error
+from batten.errors import BattenError, refused_there, usage_error
 from batten.fingerprint.secret import Secret
 from batten.model.disk.destinations.targets import show_base, show_table
 from batten.model.disk.destinations.tokens import (
@@ -26,7 +26,6 @@ from batten.model.disk.destinations.tokens import (
 )
 from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.telling.hiding import is_secret
-from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.optional import ensure_optional
 from batten.sinks.base import LedgerPlace, RejectedError, Staged, TableSink
@@ -41,7 +40,10 @@ from batten.sinks.lakes.columns import (
     fit_rows,
     name_file,
     refuse_columns,
+    refuse_foreign,
     refuse_nulls,
+    refuse_type,
+    tell_gone,
 )
 from batten.sinks.lakes.iceberg.catalog import find_catalog, list_errors, open_catalog
 from batten.sinks.lakes.iceberg.commit import commit_batch, find_others, find_outcomes, look_at
@@ -278,11 +280,7 @@ class IcebergDestination:
         if self._schema_id == table.schema().schema_id:
             return
         if not table.spec().is_unpartitioned():
-            raise RefusedError(
-                f"{self._target} is partitioned.",
-                safe="Nothing was changed there.",
-                next="Write to another table, and bring the rows over with a library that knows.",
-            )
+            raise refuse_foreign(self._target, "is partitioned")
         refuse_columns(self._target, _convert(schema).as_arrow(), table.schema().as_arrow())
         self._storage.ensure_folder(self._staging(table))
         self._schema_id = table.schema().schema_id
@@ -292,10 +290,9 @@ class IcebergDestination:
 
         name = find_local_name(location)
         if name is None:
-            raise RefusedError(
+            raise refused_there(
                 f"{self._target} lies at {location}, and batten writes files of this machine only.",
-                safe="Nothing was changed there.",
-                next="Write to a table whose warehouse is a folder of this machine.",
+                "Write to a table whose warehouse is a folder of this machine.",
             )
         return name
 
@@ -309,11 +306,7 @@ class IcebergDestination:
         except (BattenError, RejectedError):
             raise
         except exceptions.NoSuchTableError as error:
-            raise InconsistentError(
-                f"{self._target} is gone.",
-                safe="Every batch is kept in the ledger.",
-                next="Run the same command again, which says what is lacking.",
-            ) from error
+            raise tell_gone(self._target) from error
         except (SQLAlchemyError, OSError, exceptions.RESTError) as error:
             remedy = advise_waiting("catalogue", error)
             raise unreached(
@@ -340,12 +333,7 @@ def _convert(schema: pa.Schema) -> Schema:
         try:
             Catalog._convert_schema_if_needed(pa.schema([fields[-1]]))
         except Exception as error:  # The library's errors have nothing more special in common.
-            raise RefusedError(
-                f"Iceberg has no type for the column {each.name!r}, "
-                f"which is {show_type(each.type)}.",
-                safe="Nothing was changed there.",
-                next="Give it another type (schema=…), or write to another destination.",
-            ) from error
+            raise refuse_type("Iceberg", each) from error
     return Catalog._convert_schema_if_needed(pa.schema(fields))
 
 
