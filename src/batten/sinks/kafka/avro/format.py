@@ -12,7 +12,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import RefusedError
+from batten.errors import refused_there
 from batten.kafka.registry import Registry
 from batten.kafka.schema_topic import write_schema
 from batten.model.value_class import value_class
@@ -65,10 +65,9 @@ class AvroValues:
         try:
             made = make_schema(schema, NAME)
         except UnfitColumnError as error:
-            raise RefusedError(
+            raise refused_there(
                 f"Rows can't be written to topic {topic} as Avro: {error}.",
-                safe="Nothing was changed there.",
-                next=f'{error.remedy}, or write with format="json".',
+                f'{error.remedy}, or write with format="json".',
             ) from error
         if self._registry is not None:
             number = self._registry.register(f"{topic}-value", json.dumps(made))
