@@ -16,6 +16,7 @@ from readme_renderer import markdown
 import batten
 import batten.extending
 import batten.testing
+from batten.jobs.definition import Definition
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,6 +120,13 @@ def test_the_reference_has_every_public_name(pages: dict[str, str]) -> None:
     for module in (batten.extending, batten.testing):
         names = [f"{module.__name__}.{name}" for name in module.__all__ if name not in shared]
         assert [name for name in names if name not in packages] == []
+
+
+def test_the_reference_leaves_out_what_a_pipeline_is_within(pages: dict[str, str]) -> None:
+    """Its users call what they read there, and nothing else is theirs to call."""
+    shown = set(re.findall(r'id="batten\.Pipeline\.(\w+)"', pages["reference/python.html"]))
+    assert {"map", "write_parquet", "options", "run"} <= shown
+    assert shown & set(dir(Definition)) == set()
 
 
 def test_the_search_finds_what_stands_in_pages(site: Path) -> None:
