@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.cli.looking.screen import count_rows, fit
+from batten.cli.looking.screen import count_rows, fit, fit_watch
 from batten.cli.main import main
 from batten.cli.text.diagnosis_text import list_lines
 from batten.inspect.advising.refused import Choice, Refused
@@ -136,3 +136,15 @@ def _read(leader: int) -> bytes:
         return os.read(leader, 65536)
     except OSError:
         return b""
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_watch_tells_the_accounts_whole(columns: int) -> None:
+    """What is quarantined was cut out of their middle."""
+    counts = ("source", "committed", "filtered", "quarantined", "duplicate", "staged", "pending")
+    told = Accounts(**dict.fromkeys(counts, 10**9)).show()
+    lines = fit_watch([f"RUNNING  {LONG}", f"  items    {told}", f"  failed   {LONG}"], columns, 24)
+    assert max(map(len, lines)) < columns
+    items = lines[1:-1]
+    assert " ".join(line.strip() for line in items) == f"items    {told}"
+    assert fit_watch(lines, columns, 4) == lines[:2]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from batten.printable import count_columns, escape
 
@@ -39,6 +40,9 @@ _ROWS_MAX = {"": 2, "why": 3, "do": 2, "risky": 2, "items": 2, "again": 2, "hint
 
 _ROWS_LEFT = 2
 """For the command that was typed, and for the prompt."""
+
+_TERM_MAX = 26
+"""The longest term of the accounts, with a number of billions."""
 
 _LABEL = re.compile(r"  (\S*) +")
 
@@ -76,8 +80,18 @@ def fit(lines: Iterable[str], columns: int, rows: int) -> list[str]:
 
 
 def fit_watch(lines: Iterable[str], columns: int, rows: int) -> list[str]:
-    """Lines that are drawn again and again: each takes one row, and they are no more than fit."""
-    return [_shorten(escape(line), columns - 1) for line in lines][: rows - _ROWS_LEFT]
+    """Lines that are drawn again and again: each takes one row, and they are no more than fit. The
+    accounts are told whole, in more of them."""
+    room = columns - 1
+    fitted = chain.from_iterable(_fit_one(escape(line), room) for line in lines)
+    return list(islice(fitted, max(0, rows - _ROWS_LEFT)))
+
+
+def _fit_one(line: str, columns: int) -> list[str]:
+    found = _LABEL.match(line)
+    if found is None or found[1] != "items" or columns <= found.end() + _TERM_MAX:
+        return [_shorten(line, columns)]
+    return textwrap.wrap(line, columns, subsequent_indent=" " * found.end())
 
 
 def _list_least_first(groups: Sequence[tuple[str, list[str]]]) -> list[int]:
