@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import TextIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `batten --help` would wait for typing as long as for all else of batten
+    from typing import TextIO
 
 
 def escape(text: str) -> str:

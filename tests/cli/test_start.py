@@ -66,3 +66,22 @@ def test_a_plain_run_imports_nothing_of_other_jobs(tmp_path: Path, again: bool) 
 
 def _is_of_others(name: str) -> bool:
     return any(name == each or name.startswith(f"{each}.") for each in OF_OTHER_JOBS)
+
+
+def test_the_help_imports_little_more_than_its_parser() -> None:
+    """`typing` alone took as long as all else of it."""
+    program = "import sys; from batten.cli.main import main; main(['--help'])"
+    asked = f"{program}; print(*sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}; {asked}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(done.stderr.split())
+    assert "argparse" in imported
+    assert imported & {"typing", "logging", "json", "dataclasses", "pathlib", "pyarrow"} == set()
+    ours = {each for each in imported if each.partition(".")[0] == "batten"}
+    assert ours == {"batten", "batten.cli", "batten.cli.main", "batten.cli.output"} | {
+        "batten.printable"
+    }
