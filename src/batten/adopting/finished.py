@@ -2,12 +2,11 @@
 
 A row is finished if it is whole, fits the columns of the dataset, and is the only one of its item,
 or the same as the others. All that is not taken is counted, and the first few are named. In memory
-there are about 60 bytes for each row, however long it is.
+are the places of rows alone.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,10 +15,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from batten.adopting.row_files import FoundRow, RowFile, changed
+from batten.adopting.row_places import RowPlace, RowPlaces
 from batten.adopting.row_shapes import Fit, Shapes, TextTypes, infer_schema, makes_rows
 from batten.jobs.definition import Definition
 from batten.model.value_class import value_class
-from batten.plan.keys.key_index import KeyIndex
 from batten.rows.declared import Declared, find_declared
 from batten.rows.fitting import Unfit
 from batten.sources.identity.keys import NoKey, make_key
@@ -29,8 +28,6 @@ NAMED = 5
 """How many of a kind are named."""
 
 _BLOCK_ROWS = 1024
-
-_TAKEN, _DIFFERING = 0, 1
 
 
 @value_class
@@ -47,8 +44,7 @@ class Passed:
 class WholeRow(NamedTuple):
     """A whole row with a key. Its columns are without the key, unless that is one of them."""
 
-    file: int
-    place: int
+    at: RowPlace
     key: str
     columns: dict[str, Any]
 
@@ -69,10 +65,7 @@ class FinishedFiles:
         self.is_single = all(step.kind == "map" for step in making)
         """Whether an item has one row at most."""
         self._keeps_key = bool(making) and making[-1].keeps_input
-        self._index = KeyIndex()
-        self._file_of, self._place_of, self._next = array("I"), array("q"), array("q")
-        self._first, self._last, self._state = array("q"), array("q"), bytearray()
-        self._is_met = bytearray()
+        self._rows = RowPlaces()
         self._passed: dict[str, Passed] = {}
         self._schema: pa.Schema | None = None
         self._fit: Fit | None = None
@@ -124,7 +117,7 @@ class FinishedFiles:
                         self._pass("not_done", key, "its key is not marked as done")
                 else:
                     columns = self._strip(found.row or {})
-                    yield WholeRow(number, found.place, key, columns)
+                    yield WholeRow(RowPlace(number, found.place), key, columns)
 
     def _read_key(self, file: RowFile, found: FoundRow) -> tuple[str, str]:
         """The key of the row, or why there is none."""
@@ -151,7 +144,7 @@ class FinishedFiles:
         names = {field.name for field in said}
 
         def convert(row: WholeRow) -> dict[str, Any]:
-            is_text = self._files[row.file].is_text
+            is_text = self._files[row.at.file].is_text
             values = fit.convert(row.columns, is_text=is_text)
             return types.convert(values, names) if is_text else values
 
@@ -161,7 +154,7 @@ class FinishedFiles:
                 yield [converted for row in block if (converted := _or_none(convert, row))]
 
         for row in self._scan():
-            if self._files[row.file].is_text and shapes.is_whole(row.columns):
+            if self._files[row.at.file].is_text and shapes.is_whole(row.columns):
                 types.count(row.columns)
         return infer_schema(list_blocks(), declared)
 
@@ -182,7 +175,7 @@ class FinishedFiles:
                 self._add(row, converted)
 
     def _convert(self, fit: Fit, row: WholeRow) -> dict[str, Any]:
-        converted = fit.convert(row.columns, is_text=self._files[row.file].is_text)
+        converted = fit.convert(row.columns, is_text=self._files[row.at.file].is_text)
         name = self._job.settings.key_column
         if name in converted:
             if str(converted[name]) != row.key:
@@ -191,39 +184,27 @@ class FinishedFiles:
         return converted
 
     def _add(self, row: WholeRow, converted: dict[str, Any]) -> None:
-        number = self._index.add(row.key)
-        if number is not None and self.is_single:
-            own = self._load_row(self._first[number], row.key)
-            if repr(own) == repr(converted):
-                self._pass("doubled", row.key, "it has the same row more than once")
-            elif self._state[number] == _TAKEN:
-                self._differ(number, row.key, "it has rows that differ")
+        number = self._rows.find(row.key)
+        if number is None or not self.is_single:
+            self._rows.add(row.key, row.at)
             return
-        at = len(self._place_of)
-        self._file_of.append(row.file)
-        self._place_of.append(row.place)
-        self._next.append(-1)
-        if number is None:
-            self._first.append(at)
-            self._last.append(at)
-            self._state.append(_TAKEN)
-            self._is_met.append(0)
-        else:
-            self._next[self._last[number]] = at
-            self._last[number] = at
+        own = self._load_row(self._rows.first_row(number), row.key)
+        if repr(own) == repr(converted):
+            self._pass("doubled", row.key, "it has the same row more than once")
+        elif self._rows.is_taken(number):
+            self._differ(number, row.key, "it has rows that differ")
 
     def _differ(self, number: int, key: str, why: str) -> None:
-        self._state[number] = _DIFFERING
+        self._rows.refuse(number)
         self._pass("differing", key, why)
 
     def _refuse_repeated(self) -> None:
         """Where an item may have many rows, one that is there twice may have been written twice."""
-        for number, first in enumerate(self._first):
-            if first == self._last[number]:
-                continue
-            rows = [repr(row) for row in self._load_rows(number, self._find_key(number), set())]
+        for number in self._rows.list_repeated():
+            key = self._find_key(number)
+            rows = [repr(row) for row in self._load_rows(number, key, set())]
             if len(set(rows)) < len(rows):
-                self._differ(number, self._find_key(number), "it has the same row more than once")
+                self._differ(number, key, "it has the same row more than once")
 
     def _pass(self, kind: str, name: str, why: str) -> None:
         before = self._passed.get(kind, Passed(kind=kind, why=why))
@@ -232,59 +213,57 @@ class FinishedFiles:
 
     @property
     def has_any(self) -> bool:
-        return _TAKEN in self._state
+        return self._rows.has_taken
 
     def has(self, key: str) -> bool:
-        number = self._index.find(key)
-        return number is not None and self._state[number] == _TAKEN
+        number = self._rows.find(key)
+        return number is not None and self._rows.is_taken(number)
 
     def meet(self, key: str) -> bool:
-        number = self._index.find(key)
+        number = self._rows.find(key)
         if number is not None:
-            self._is_met[number] = 1
-        return number is not None and self._state[number] == _TAKEN
+            self._rows.meet(number)
+        return number is not None and self._rows.is_taken(number)
 
     def load(self, keys: Iterable[str]) -> Iterator[list[dict[str, Any]]]:
         looked_at: set[int] = set()
         for key in keys:
-            number = self._index.find(key)
+            number = self._rows.find(key)
             if number is None:
                 raise changed(str(self.inputs[0]))
             yield list(self._load_rows(number, key, looked_at))
 
     def _load_rows(self, number: int, key: str, looked_at: set[int]) -> Iterator[dict[str, Any]]:
         """Each file is looked at once before its rows are: `looked_at` are those that were."""
-        at = self._first[number]
-        while at >= 0:
-            if self._file_of[at] not in looked_at:
-                looked_at.add(self._file_of[at])
-                self._files[self._file_of[at]].refuse_changed()
+        for at in self._rows.list_rows(number):
+            if at.file not in looked_at:
+                looked_at.add(at.file)
+                self._files[at.file].refuse_changed()
             yield self._load_row(at, key)
-            at = self._next[at]
 
-    def _load_row(self, at: int, wanted: str) -> dict[str, Any]:
-        file = self._files[self._file_of[at]]
-        row = file.load(self._place_of[at])
+    def _load_row(self, at: RowPlace, wanted: str) -> dict[str, Any]:
+        file = self._files[at.file]
+        row = file.load(at.place)
         key, _ = self._read_key(file, FoundRow(place=0, line=0, row=row))
         if key != wanted or self._fit is None:
             raise changed(file.path)
         try:
-            return self._convert(self._fit, WholeRow(self._file_of[at], 0, key, self._strip(row)))
+            return self._convert(self._fit, WholeRow(at, key, self._strip(row)))
         except Unfit as error:
             raise changed(file.path) from error
 
     def _find_key(self, number: int) -> str:
-        at = self._first[number]
-        file = self._files[self._file_of[at]]
-        row = file.load(self._place_of[at])
+        at = self._rows.first_row(number)
+        file = self._files[at.file]
+        row = file.load(at.place)
         return self._read_key(file, FoundRow(place=0, line=0, row=row))[0]
 
     def list_keys(self) -> Iterator[str]:
-        return map(self._find_key, range(len(self._index)))
+        return map(self._find_key, range(len(self._rows)))
 
     def list_passed(self) -> list[Passed]:
         """What was not taken; after the source was met, also what it does not have."""
-        unknown = [number for number, met in enumerate(self._is_met) if not met]
+        unknown = self._rows.list_unmet()
         found = dict(self._passed)
         if unknown:
             found["unknown"] = Passed(
@@ -294,7 +273,7 @@ class FinishedFiles:
                 why="the source has no such key",
             )
         if self._done is not None:
-            lacking = [key for key in self._done if self._index.find(key) is None]
+            lacking = [key for key in self._done if self._rows.find(key) is None]
             if lacking:
                 found["done_without_rows"] = Passed(
                     kind="done_without_rows",
