@@ -7,7 +7,6 @@ fifty threads that end at once each waits for two files at most, not for fifty (
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -21,13 +20,24 @@ StorePiece = Callable[[PlanBatch, Piece], StagedChunk]
 
 @dataclass(eq=False)
 class _Brought:
-    """What a thread brought. When it is done the chunks are there, or an error says why not."""
+    """A piece that a thread brought. One of those that one file holds gets the chunk."""
 
     batch: PlanBatch
     piece: Piece
     chunk: StagedChunk | None = None
-    error: Exception | None = None
-    is_done: bool = False
+    is_safe: bool = False
+
+
+class _Thread:
+    """What one thread brought. `wait` ends when all is done, or it is its turn."""
+
+    def __init__(self, brought: Sequence[_Brought]) -> None:
+        self.brought = brought
+        self.is_done = False
+        self.error: Exception | None = None
+        self._news = Lock()
+        self._news.acquire()
+        self.wait, self.wake = self._news.acquire, self._news.release
 
 
 class Together:
@@ -35,35 +45,51 @@ class Together:
 
     def __init__(self, store: StorePiece) -> None:
         self._store = store
-        self._turn = Lock()
-        self._waiting: deque[_Brought] = deque()
+        self._lock = Lock()
+        self._is_busy = False
+        self._waiting: list[_Thread] = []
 
     def put_aside(self, batch: PlanBatch, pieces: Iterable[Piece]) -> tuple[StagedChunk, ...]:
         """When it returns they are put aside. What one file holds of several threads is told to one
         of them alone. What `store` raises is raised in each whose pieces were not put aside."""
-        brought = [_Brought(batch, piece) for piece in pieces]
-        self._waiting.extend(brought)
-        with self._turn:
-            if not all(each.is_done for each in brought):
-                self._put_all()
-        for each in brought:
-            if each.error is not None:
-                raise each.error
-        return tuple(each.chunk for each in brought if each.chunk is not None)
+        own = _Thread([_Brought(batch, piece) for piece in pieces])
+        with self._lock:
+            self._waiting.append(own)
+            has_turn, self._is_busy = not self._is_busy, True
+        if not has_turn:
+            own.wait()
+        if not own.is_done:
+            self._take_turn(own)
+        if own.error is not None:
+            raise own.error
+        return tuple(each.chunk for each in own.brought if each.chunk is not None)
 
-    def _put_all(self) -> None:
-        """Who comes meanwhile waits for the next turn."""
-        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+    def _take_turn(self, own: _Thread) -> None:
+        """Put aside all that waits. All are woken by this thread: if each let the next go on,
+        hundreds would stand in line for that. The first who came meanwhile has the next turn."""
+        with self._lock:
+            taken, self._waiting = self._waiting, []
         try:
-            for group in _group(waiting):
-                piece = merge_pieces([each.piece for each in group])
-                group[0].chunk = self._store(group[0].batch, piece)
-                for each in group:
-                    each.is_done = True
+            self._put_all([brought for thread in taken for brought in thread.brought])
         except Exception as error:  # noqa: BLE001 - raised again by who brought them
-            for each in waiting:
-                if not each.is_done:
-                    each.is_done, each.error = True, error
+            for thread in taken:
+                if not all(each.is_safe for each in thread.brought):
+                    thread.error = error
+        with self._lock:
+            self._is_busy = bool(self._waiting)
+            if self._is_busy:
+                self._waiting[0].wake()
+        for thread in taken:
+            thread.is_done = True
+            if thread is not own:
+                thread.wake()
+
+    def _put_all(self, brought: Sequence[_Brought]) -> None:
+        for group in _group(brought):
+            piece = merge_pieces([each.piece for each in group])
+            group[0].chunk = self._store(group[0].batch, piece)
+            for each in group:
+                each.is_safe = True
 
 
 def _group(waiting: Sequence[_Brought]) -> Iterator[list[_Brought]]:
