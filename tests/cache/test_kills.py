@@ -14,6 +14,7 @@ from tests.tracing import needs_tracing
 
 from batten.cache.clearing.inspection import verify_cache
 from batten.crashlab.faults import Fail
+from batten.crashlab.points import AtEachPlace, MakeFault
 from batten.crashlab.sweeping import Experiment, Trail, disturb
 from batten.crashlab.tracing.system_calls import CHANGING, CallKind
 
@@ -43,17 +44,18 @@ PROGRAM = """
 """
 RESULT = 3 * 5000 + 9
 
-CODES = (errno.ENOSPC, errno.EACCES, errno.EIO)
+OTHER_CODES = (errno.ENOSPC, errno.EACCES)
 LOOKING = frozenset(CallKind) - CHANGING
 OF_THE_CACHE = ("*/manifest", "*/budget", "*/locks/*", "*/statistics*", "*/swept", "*/building/*")
 """The rest is read by the program itself, whose failures are its own."""
 
-FAILURES = [
-    *(partial(Fail, error=code, kinds=CHANGING) for code in CODES),
+AMONG = [(CHANGING, "*"), *((LOOKING, path) for path in OF_THE_CACHE)]
+FAILURES: list[MakeFault] = [
+    *(partial(Fail, error=errno.EIO, kinds=kinds, path=path) for kinds, path in AMONG),
     *(
-        partial(Fail, error=code, kinds=LOOKING, path=path)
-        for code in CODES
-        for path in OF_THE_CACHE
+        AtEachPlace(partial(Fail, error=code, kinds=kinds, path=path))
+        for code in OTHER_CODES
+        for kinds, path in AMONG
     ),
 ]
 

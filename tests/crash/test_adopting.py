@@ -26,9 +26,10 @@ import batten
 from batten.adopting.finished import FinishedFiles
 from batten.adopting.row_files import open_rows
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
+from batten.crashlab.points import AtEachPlace, MakeFault
 from batten.crashlab.power import find_states, record_cuts, sample_states
 from batten.crashlab.promises import Expected, find_broken, find_undone, read_parts
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
+from batten.crashlab.sweeping import Experiment, Trail, disturb
 from batten.drive.run import run_on
 from batten.inspect.verifying.verify import verify
 from batten.model.disk.names import Layout
@@ -51,8 +52,8 @@ FAULTS: list[MakeFault] = [
     KillBefore,
     KillAfter,
     TearWrite,
-    partial(Fail, error=errno.ENOSPC),
     partial(Fail, error=errno.EIO),
+    AtEachPlace(partial(Fail, error=errno.ENOSPC)),
 ]
 EXIT_ENVIRONMENT = 7
 

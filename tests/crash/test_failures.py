@@ -17,9 +17,10 @@ from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import Fail, KillBefore
-from batten.crashlab.sweeping import MakeFault, sweep
+from batten.crashlab.points import AtEachPlace, MakeFault
+from batten.crashlab.sweeping import DISK_FAILURES, sweep
 from batten.crashlab.tracing.laboratory import run_traced
-from batten.crashlab.tracing.system_calls import ALL, CHANGING, TAKING_SPACE, CallKind
+from batten.crashlab.tracing.system_calls import ALL, CHANGING, CallKind
 
 if TYPE_CHECKING:
     from conftest import Subject
@@ -30,14 +31,7 @@ EXIT_ENVIRONMENT = 7
 OUTPUT = "features"
 CONTROL = "features.batten"
 
-FAILURES: list[MakeFault] = [
-    partial(Fail, error=errno.ENOSPC),
-    partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),  # and it stays full
-    partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, kinds=frozenset({CallKind.SYNC})),
-    partial(Fail, error=errno.EIO, is_done=True),  # only the answer was lost
-    partial(Fail, error=errno.EACCES),
-]
+FAILURES: list[MakeFault] = [*DISK_FAILURES, AtEachPlace(partial(Fail, error=errno.EACCES))]
 
 
 @pytest.mark.parametrize("sample", [5, pytest.param(None, marks=pytest.mark.crash, id="all")])
@@ -115,7 +109,7 @@ def test_looking_fails_in_a_rerun(
     report = sweep(
         replace(experiment, prepare=lambda folder: _copy(template, folder)),
         tmp_path / "sweep",
-        faults=[partial(Fail, error=errno.EIO), partial(Fail, error=errno.EACCES)],
+        faults=[partial(Fail, error=errno.EIO), AtEachPlace(partial(Fail, error=errno.EACCES))],
         sample=sample,
         seed=seeded.getrandbits(32),
     )

@@ -16,22 +16,15 @@ from tests.tracing import needs_tracing
 
 from batten.crashlab.changes import FolderChange, find_change, read_files, run_plainly
 from batten.crashlab.faults import Fail
-from batten.crashlab.sweeping import MakeFault, Trail, disturb
-from batten.crashlab.tracing.system_calls import TAKING_SPACE, CallKind
+from batten.crashlab.points import AtEachPlace, MakeFault
+from batten.crashlab.sweeping import DISK_FAILURES, Trail, disturb
 
 pytestmark = needs_tracing
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 JOB, OUTPUT, CONTROL = "job.py", "copies", "copies.batten"
 EXIT_ENVIRONMENT = 7
-FAILURES: list[MakeFault] = [
-    partial(Fail, error=errno.ENOSPC),
-    partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),
-    partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, kinds=frozenset({CallKind.SYNC})),
-    partial(Fail, error=errno.EIO, is_done=True),
-    partial(Fail, error=errno.EACCES),
-]
+FAILURES: list[MakeFault] = [*DISK_FAILURES, AtEachPlace(partial(Fail, error=errno.EACCES))]
 COMMAND = [BATTEN, "run", JOB, "--jobs", "1", "--quiet", "--json"]
 FILES = 6
 CHANGED, GONE = 1, 4

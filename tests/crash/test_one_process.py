@@ -13,8 +13,9 @@ import pytest
 from tests.tracing import needs_tracing
 
 from batten.crashlab.faults import KillAfter, KillBefore, Meanwhile, TearWrite, Victims
+from batten.crashlab.points import MakeFault
 from batten.crashlab.random_kills import run_with_random_kills
-from batten.crashlab.sweeping import MakeFault, Trail, run_trail, sweep
+from batten.crashlab.sweeping import Trail, run_trail, sweep
 from batten.crashlab.tracing.system_calls import CallKind
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from tests.tracing import needs_tracing
 import batten
 from batten.crashlab.faults import Fail, KillBefore
 from batten.crashlab.kept_templates import ForkedCommands
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.crashlab.points import AtEachPlace, MakeFault
+from batten.crashlab.sweeping import Experiment, Trail, sweep
 from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.system_calls import ALL, CHANGING, CallKind
 
@@ -32,7 +33,7 @@ pytestmark = needs_tracing
 BATTEN = str(Path(sys.executable).with_name("batten"))
 FAULTS: list[MakeFault] = [
     partial(Fail, error=errno.EIO, kinds=ALL - CHANGING),
-    partial(Fail, error=errno.EACCES, kinds=ALL - CHANGING),
+    AtEachPlace(partial(Fail, error=errno.EACCES, kinds=ALL - CHANGING)),
 ]
 QUARANTINED = 3
 ENDINGS = frozenset({0, QUARANTINED, 4, 5, 7, 10, 11, 12})

@@ -131,6 +131,17 @@ def test_a_program_that_ignores_errors_is_found(script: MakeScript, tmp_path: Pa
     sweep(experiment(script(ATOMIC)), tmp_path / "atomic", faults=full, seed=1).raise_on_failures()
 
 
+def test_nothing_is_told_after_what_was_hit(script: MakeScript, tmp_path: Path) -> None:
+    subject = experiment(script(ATOMIC))
+    once, lasting = (Fail(2, error=errno.ENOSPC, times=times) for times in (1, None))
+    runs = run_trail(subject, tmp_path / "once", [once]).trail.runs
+    assert ([call.number for call in runs[0].calls], runs[1].calls) == ([1, 2], ())
+    assert runs[0].hits == runs[0].calls[1:]
+    assert len(run_trail(subject, tmp_path / "undisturbed", []).trail.last.calls) == 6
+    for_ever = run_trail(subject, tmp_path / "for ever", [lasting]).trail.runs[0]
+    assert [call.number for call in for_ever.hits] == [2]
+
+
 def test_only_a_second_kill_finds_a_recovery_that_is_unsafe(
     script: MakeScript, tmp_path: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import random
@@ -19,8 +18,9 @@ import pytest
 from tests.tracing import needs_tracing
 
 import batten
-from batten.crashlab.faults import Fail, KillAfter, KillBefore
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
+from batten.crashlab.faults import KillAfter, KillBefore
+from batten.crashlab.points import MakeFault
+from batten.crashlab.sweeping import DISK_FAILURES, Experiment, Trail, disturb
 from batten.model.disk.landed import LandedFile, find_landed
 
 Folder = Any
@@ -314,11 +314,6 @@ batten.land(lambda offset: range(offset, 9), into="landed", items_max=4, acknowl
 """
 
 KILLS: list[MakeFault] = [KillBefore, KillAfter]
-FAILURES: list[MakeFault] = [
-    partial(Fail, error=errno.ENOSPC),
-    partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, is_done=True),
-]
 
 
 def landing_disturbed(program: str, **more: Any) -> Experiment:
@@ -351,7 +346,7 @@ def check_done(folder: Path, trail: Trail) -> None:
 
 
 @needs_tracing
-@pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["kills", "failures"])
+@pytest.mark.parametrize("faults", [KILLS, DISK_FAILURES], ids=["kills", "failures"])
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
 def test_disturbed_at_any_call(
     sample: int | None, faults: list[MakeFault], tmp_path: Path, seeded: random.Random

@@ -24,8 +24,9 @@ from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import KillBefore
+from batten.crashlab.points import MakeFault
 from batten.crashlab.promises import UNHARMED
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
+from batten.crashlab.sweeping import Experiment, Trail, disturb
 from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.starting import Template
 from batten.crashlab.tracing.system_calls import ALL, CallKind

@@ -18,7 +18,8 @@ import pytest
 from tests.tracing import needs_tracing
 
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
+from batten.crashlab.points import MakeFault
+from batten.crashlab.sweeping import Experiment, Trail, disturb
 from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "knowledge_base"

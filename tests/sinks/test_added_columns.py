@@ -14,7 +14,8 @@ from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.changes import check_unharmed
-from batten.crashlab.sweeping import FAILURES, KILLS, Experiment, MakeFault, Trail, disturb
+from batten.crashlab.points import MakeFault
+from batten.crashlab.sweeping import FAILURES, KILLS, Experiment, Trail, disturb
 from batten.errors import RefusedError
 from batten.run.report import Report
 

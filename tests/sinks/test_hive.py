@@ -18,7 +18,8 @@ from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.changes import FolderChange, find_change, run_plainly
-from batten.crashlab.sweeping import FAILURES, KILLS, MakeFault, disturb
+from batten.crashlab.points import MakeFault
+from batten.crashlab.sweeping import FAILURES, KILLS, disturb
 from batten.errors import InconsistentError, RefusedError, UsageError
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.files import hive

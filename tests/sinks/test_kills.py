@@ -16,9 +16,9 @@ from tests.tracing import needs_tracing
 import batten
 from batten.crashlab.faults import Fail
 from batten.crashlab.promises import UNHARMED
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb, sweep
+from batten.crashlab.sweeping import DISK_FAILURES, Experiment, Trail, disturb, sweep
 from batten.crashlab.tracing.laboratory import run_traced
-from batten.crashlab.tracing.system_calls import TAKING_SPACE, CallKind
+from batten.crashlab.tracing.system_calls import CallKind
 
 pytestmark = needs_tracing
 
@@ -37,13 +37,6 @@ JOB = """
         return made.write_csv("rows.csv").write_jsonl("far/rows.jsonl")
 
 """
-
-FAILURES: list[MakeFault] = [
-    partial(Fail, error=errno.ENOSPC),
-    partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),
-    partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, is_done=True),
-]
 
 
 def expected(items: int) -> dict[str, bytes]:
@@ -110,7 +103,7 @@ def test_a_call_fails(sample: int | None, tmp_path: Path, seeded: random.Random)
     report = sweep(
         experiment(other_codes=frozenset({EXIT_ENVIRONMENT})),
         tmp_path / "sweep",
-        faults=FAILURES,
+        faults=DISK_FAILURES,
         sample=sample,
         seed=seeded.getrandbits(32),
     )

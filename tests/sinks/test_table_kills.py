@@ -20,7 +20,8 @@ from tests.tracing import needs_tracing
 import batten
 from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import Fail
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb, sweep
+from batten.crashlab.points import AtEachPlace, MakeFault
+from batten.crashlab.sweeping import Experiment, Trail, disturb, sweep
 from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ JOB = """
 """
 
 FAILURES: list[MakeFault] = [
-    partial(Fail, error=errno.ENOSPC),
-    partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),
     partial(Fail, error=errno.EIO),
+    AtEachPlace(partial(Fail, error=errno.ENOSPC)),
+    AtEachPlace(partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE)),
 ]
 
 LOADED = """

@@ -3,7 +3,6 @@ calls that fail. Whatever is left, the tree holds a beginning of the items, each
 
 from __future__ import annotations
 
-import errno
 import json
 import random
 import subprocess
@@ -16,11 +15,10 @@ import pytest
 from tests.tracing import needs_tracing
 
 import batten
-from batten.crashlab.faults import Fail, KillBefore
+from batten.crashlab.faults import KillBefore
 from batten.crashlab.promises import UNHARMED
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb, sweep
+from batten.crashlab.sweeping import DISK_FAILURES, Experiment, Trail, disturb, sweep
 from batten.crashlab.tracing.laboratory import run_traced
-from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
 pytestmark = needs_tracing
 
@@ -44,13 +42,6 @@ JOB = """
 
     pipeline = batten.from_range(5).map(square).write_tree("tree", commit=commit)
 """
-
-FAILURES: list[MakeFault] = [
-    partial(Fail, error=errno.ENOSPC),
-    partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),
-    partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, is_done=True),
-]
 
 
 def check_always(folder: Path, trail: Trail, *, codes: frozenset[int]) -> None:
@@ -141,7 +132,7 @@ def test_a_call_fails(sample: int | None, tmp_path: Path, seeded: random.Random)
     report = sweep(
         experiment(other_codes=frozenset({EXIT_ENVIRONMENT})),
         tmp_path / "sweep",
-        faults=FAILURES,
+        faults=DISK_FAILURES,
         sample=sample,
         seed=seeded.getrandbits(32),
     )

@@ -16,7 +16,8 @@ from tests.tracing import needs_tracing
 import batten
 from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import Fail
-from batten.crashlab.sweeping import KILLS, Experiment, MakeFault, Trail, disturb
+from batten.crashlab.points import AtEachPlace, MakeFault
+from batten.crashlab.sweeping import KILLS, Experiment, Trail, disturb
 from batten.errors import RefusedError
 from batten.run.report import Report
 
@@ -34,7 +35,10 @@ CHANGED = [
 KEYED = pytest.mark.parametrize(
     "make_lab", ["sqlite", "postgres", "delta", "iceberg"], indirect=True
 )
-FAILURES: list[MakeFault] = [partial(Fail, error=error) for error in (errno.ENOSPC, errno.EIO)]
+FAILURES: list[MakeFault] = [
+    partial(Fail, error=errno.EIO),
+    AtEachPlace(partial(Fail, error=errno.ENOSPC)),
+]
 
 
 def split(item: Item) -> list[dict[str, str]]:

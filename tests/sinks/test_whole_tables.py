@@ -20,8 +20,9 @@ from tests.tracing import needs_tracing
 import batten
 from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import Fail, KillBefore
+from batten.crashlab.points import AtEachPlace, MakeFault
 from batten.crashlab.promises import UNHARMED
-from batten.crashlab.sweeping import KILLS, Experiment, MakeFault, Trail, disturb
+from batten.crashlab.sweeping import KILLS, Experiment, Trail, disturb
 from batten.crashlab.tracing.laboratory import CommandEnd, run_traced
 from batten.crashlab.tracing.system_calls import CallKind
 from batten.inspect.verifying.verify import verify
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from conftest import Lab, MakeLab
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
-FAILURES: list[MakeFault] = [partial(Fail, error=error) for error in (errno.ENOSPC, errno.EIO)]
+FAILURES: list[MakeFault] = [
+    partial(Fail, error=errno.EIO),
+    AtEachPlace(partial(Fail, error=errno.ENOSPC)),
+]
 DAY: dict[str, Any] = {"mode": "replace", "where": {"day": "{day}"}}
 
 JOB = """

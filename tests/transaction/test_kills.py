@@ -17,8 +17,9 @@ from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import Fail
-from batten.crashlab.sweeping import KILLS, Experiment, MakeFault, Trail, sweep
-from batten.crashlab.tracing.system_calls import TAKING_SPACE, CallKind
+from batten.crashlab.points import AtEachPlace, MakeFault
+from batten.crashlab.sweeping import DISK_FAILURES, KILLS, Experiment, Trail, sweep
+from batten.crashlab.tracing.system_calls import CallKind
 
 pytestmark = needs_tracing
 
@@ -84,13 +85,9 @@ NEW = {
 WORDS = {"staged": ["old"], "in place": ["new"]}
 
 FAILURES: list[MakeFault] = [
-    partial(Fail, error=errno.ENOSPC),
-    partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),  # and it stays full
-    partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, kinds=frozenset({CallKind.SYNC})),
+    *DISK_FAILURES,
     partial(Fail, error=errno.EIO, times=None, kinds=frozenset({CallKind.SYNC})),
-    partial(Fail, error=errno.EIO, is_done=True),  # only the answer was lost
-    partial(Fail, error=errno.EACCES),
+    AtEachPlace(partial(Fail, error=errno.EACCES)),
 ]
 
 

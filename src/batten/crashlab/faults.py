@@ -53,6 +53,10 @@ class Fault:
         """Whether the `ordinal`-th of the calls that it applies to is hit."""
         return ordinal == self.number
 
+    def is_last(self, ordinal: int) -> bool:
+        """Whether none after the `ordinal`-th is hit."""
+        return ordinal >= self.number
+
 
 @dataclass(frozen=True, repr=False)
 class KillBefore(Fault):
@@ -95,6 +99,9 @@ class Fail(Fault):
     def hits(self, ordinal: int) -> bool:
         is_over = self.times is not None and ordinal >= self.number + self.times
         return ordinal >= self.number and not is_over
+
+    def is_last(self, ordinal: int) -> bool:
+        return self.times is not None and ordinal >= self.number + self.times - 1
 
 
 @dataclass(frozen=True, repr=False)

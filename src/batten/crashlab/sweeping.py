@@ -27,23 +27,27 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from batten.crashlab.faults import Fail, Fault, KillAfter, KillBefore, TearWrite, Victims
+from batten.crashlab.faults import Fail, Fault, KillAfter, KillBefore, TearWrite
 from batten.crashlab.kept_templates import find_template
+from batten.crashlab.points import AtEachPlace, MakeFault, find_points
 from batten.crashlab.tracing.laboratory import Traced, run_traced
 from batten.crashlab.tracing.starting import Template
-from batten.crashlab.tracing.system_calls import CHANGING, TAKING_SPACE, CallKind, TracedCall
+from batten.crashlab.tracing.system_calls import CHANGING, TAKING_SPACE, CallKind
 from batten.model.value_class import value_class
-
-MakeFault = Callable[[int], Fault]
 
 KILLS: Sequence[MakeFault] = (KillBefore, KillAfter, TearWrite)
 
-FAILURES: Sequence[MakeFault] = (
-    partial(Fail, error=errno.ENOSPC),
-    partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),  # and it stays full
+DISK_FAILURES: Sequence[MakeFault] = (
     partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, is_done=True),  # only the answer was lost
-    partial(Fail, error=errno.EMFILE, kinds=frozenset({CallKind.OPEN_TO_WRITE})),
+    # Only the answer was lost. Of a sync nobody sees whether it was done.
+    partial(Fail, error=errno.EIO, is_done=True, kinds=CHANGING - {CallKind.SYNC}),
+    AtEachPlace(partial(Fail, error=errno.ENOSPC)),
+    AtEachPlace(partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE)),  # stays full
+)
+
+FAILURES: Sequence[MakeFault] = (
+    *DISK_FAILURES,
+    AtEachPlace(partial(Fail, error=errno.EMFILE, kinds=frozenset({CallKind.OPEN_TO_WRITE}))),
 )
 
 
@@ -131,7 +135,9 @@ class SweepReport:
 
 
 def run_trail(experiment: Experiment, folder: Path, faults: Sequence[Fault]) -> TrailOutcome:
-    """Prepare the folder, run once under each fault, then undisturbed until done, at least once."""
+    """Prepare the folder, run once under each fault, then undisturbed until done, at least once.
+
+    Runs after a disturbed one tell no calls, and a disturbed one none after those that were hit."""
     return _run_trail(experiment, None, folder, faults)
 
 
@@ -142,16 +148,19 @@ def _run_trail(
     experiment.prepare(folder)
     runs: list[Traced] = []
     for fault in (*faults, *[None] * experiment.undisturbed_runs_max):
+        # Of a run after a disturbed one only the end is looked at.
+        kinds = frozenset() if fault is None and faults else experiment.kinds
         runs.append(
             run_traced(
                 experiment.command(folder),
                 folders=experiment.folders(folder),
                 fault=fault,
-                kinds=experiment.kinds,
+                kinds=kinds,
                 environment=experiment.environment,
                 working_folder=folder,
                 timeout_seconds=experiment.timeout_seconds,
                 template=template,
+                is_watched_on=fault is None,
             )
         )
         trail = Trail(tuple(runs))
@@ -199,9 +208,8 @@ def sweep(
     if undisturbed.problem is not None:
         told = undisturbed.trail.last.stderr
         raise AssertionError(f"undisturbed, {undisturbed.problem}\n{told}")
-    points = _points(undisturbed.trail.runs[0].calls, faults)
-    if experiment.is_seen_whole:
-        points = _without_repeated(points)
+    calls = undisturbed.trail.runs[0].calls
+    points = find_points(calls, faults, chooser, is_seen_whole=experiment.is_seen_whole)
     trails = [(point, chooser.choice(points)) if is_twice else (point,) for point in points]
     if sample is not None and sample < len(trails):
         trails = chooser.sample(trails, sample)
@@ -254,29 +262,6 @@ def _find_template(experiment: Experiment, workspace: Path) -> Template | None:
     template = find_template(command, folder, experiment.environment, experiment.timeout_seconds)
     shutil.rmtree(folder)
     return template
-
-
-def _points(calls: Sequence[TracedCall], faults: Sequence[MakeFault]) -> list[Fault]:
-    return [
-        make_fault(number)
-        for make_fault in faults
-        for number in range(1, sum(map(make_fault(1).applies_to, calls)) + 1)
-    ]
-
-
-def _without_repeated(points: Sequence[Fault]) -> list[Fault]:
-    afters = {
-        (point.number, point.kinds, point.path)
-        for point in points
-        if isinstance(point, KillAfter) and point.victims is Victims.TREE
-    }
-    return [
-        point
-        for point in points
-        if not isinstance(point, KillBefore)
-        or point.victims is not Victims.TREE
-        or (point.number - 1, point.kinds, point.path) not in afters
-    ]
 
 
 def _try_point(

@@ -19,7 +19,8 @@ MEANWHILE_ERRORS = "meanwhile-stderr"
 
 @value_class
 class Request:
-    """What to run and what to do to it; `laboratory` is the process that asks."""
+    """What to run and what to do to it; `laboratory` is the process that asks. Unless it
+    `is_watched_on`, calls after the last that the fault may hit are not looked at."""
 
     laboratory: int
     command: tuple[str, ...]
@@ -29,6 +30,7 @@ class Request:
     environment: Mapping[str, str]
     working_folder: str
     timeout_seconds: float
+    is_watched_on: bool = True
 
 
 @dataclass(kw_only=True)

@@ -88,8 +88,12 @@ def run_traced(
     working_folder: Path | None = None,
     timeout_seconds: float = 60.0,
     template: Template | None = None,
+    is_watched_on: bool = True,
 ) -> Traced:
     """Run the command to the end of its whole tree; see the module.
+
+    Unless it `is_watched_on`, the calls after the last that the fault may hit are not told, which
+    is faster.
 
     With a template the command must be one of this Python. Its environment is then the template's,
     or another where the modules that are imported already need not know of that.
@@ -111,6 +115,7 @@ def run_traced(
         environment=dict(environment),
         working_folder=os.path.abspath(working_folder or os.curdir),
         timeout_seconds=timeout_seconds,
+        is_watched_on=is_watched_on,
     )
     with tempfile.TemporaryDirectory(prefix="crashlab-") as name:
         folder = Path(name)

@@ -76,6 +76,7 @@ class Tracer:
         self._meanwhile: int | None = None
         self._held: tuple[int, _Pending] | None = None
         self._is_ending = False
+        self._is_past = False
 
     def run(self) -> TraceReport:
         """Run the command to the end of its last process. Raises `ProgramBegins` in processes that
@@ -181,6 +182,9 @@ class Tracer:
             ptrace.resume(thread, deliver=stop.signal)
 
     def _on_call(self, thread: int) -> None:
+        if self._is_past:
+            ptrace.resume(thread)
+            return
         registers = Registers(thread)
         row = classify(registers.number, registers.arguments)
         touched = None
@@ -209,6 +213,7 @@ class Tracer:
         if fault is None or not fault.applies_to(call):
             return None
         self._candidates += 1
+        self._is_past = not self._request.is_watched_on and fault.is_last(self._candidates)
         if not fault.hits(self._candidates):
             return None
         self._report.hits.append(call.number)
