@@ -209,7 +209,15 @@ def test_ingest_is_killed(
         check_always=check_any,
         is_forked=True,
     )
-    disturb(experiment, tmp_path, seeded=seeded, faults=KILLS, sample=sample, is_twice=is_twice)
+    disturb(
+        experiment,
+        tmp_path,
+        seeded=seeded,
+        faults=KILLS,
+        sample=sample,
+        is_twice=is_twice,
+        twice_max=150,
+    )
 
 
 @needs_tracing
@@ -268,7 +276,15 @@ def test_remove_is_killed(
         done_codes=frozenset({0, EXIT_USAGE}),
         is_forked=True,
     )
-    disturb(experiment, tmp_path, seeded=seeded, faults=KILLS, sample=sample, is_twice=is_twice)
+    disturb(
+        experiment,
+        tmp_path,
+        seeded=seeded,
+        faults=KILLS,
+        sample=sample,
+        is_twice=is_twice,
+        twice_max=150,
+    )
 
 
 def check_any_removal(folder: Path, trail: Trail) -> None:

@@ -96,6 +96,7 @@ def test_killed_around_any_call(
         seeded=seeded,
         sample=sample,
         is_twice=is_twice,
+        twice_max=150,
     )
 
 

@@ -4,7 +4,7 @@
     points = find_points(calls, [of_disk, AtEachPlace(full)], chooser)
 
 A run does the same for each of its batches and items, to files that differ by their numbers alone.
-Such calls are at one place.
+Such calls are at one place (decision 0158).
 """
 
 from __future__ import annotations

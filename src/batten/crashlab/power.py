@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 from random import Random
@@ -21,7 +21,7 @@ from batten.model.disk.names import CONTROL_SUFFIX, Layout, find_number
 from batten.model.disk.staged_names import StagedFile, find_staged
 from batten.model.value_class import value_class
 from batten.storage.twin.memory import MemoryStorage
-from batten.storage.twin.volatile import Model
+from batten.storage.twin.volatile import BLOCK_BYTES, Model
 
 MODELS: tuple[Model, ...] = get_args(Model)
 
@@ -30,6 +30,8 @@ _OF_ONE_RUN = re.compile(
     rb"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"  # times
     rb'|"checksum": "[0-9a-f]{16}"'  # over both; what a cut tears has none that is whole
 )
+
+_NUMBERS = re.compile(rb"[0-9a-f]*\d[0-9a-f]*")
 
 
 @value_class
@@ -144,19 +146,31 @@ def find_states(
     by_chance: int = 4,
 ) -> Iterator[StateAfterCut]:
     """The extreme states after each cut under each model, and some by chance; those that differ
-    from an earlier one in nothing that counts are left out."""
-    met = MetStates(layout)
+    from an earlier one in nothing that counts are left out.
+
+    Of those that differ by how files lost bytes, not by which files did, one is taken, by chance,
+    and each that has a file of some kind that lost bytes in a new way (decision 0157)."""
+    met, losses = MetStates(layout), MetLosses()
     models = tuple(models)
     for cut in cuts:
-        for model in models:
-            states = enumerate(cut.storage.surviving_states(model), 1)
-            for number, state in states:
-                if met.is_new(state, cut.committed):
-                    yield _found(cut, f"{model} {number}", state)
-            for number in range(1, by_chance + 1) if model != "kill" else ():
-                chance = cut.storage.crash(model, random)
-                if met.is_new(chance, cut.committed):
-                    yield _found(cut, f"{model}, chance {number}", chance)
+        new = [
+            each
+            for each in _list_states(cut, random, models, by_chance)
+            if met.is_new(each.storage, each.committed)
+        ]
+        random.shuffle(new)
+        shown = cut.storage.snapshot()
+        yield from (each for each in new if losses.is_new(each, shown))
+
+
+def _list_states(
+    cut: Cut, random: Random, models: Sequence[Model], by_chance: int
+) -> Iterator[StateAfterCut]:
+    for model in models:
+        for number, state in enumerate(cut.storage.surviving_states(model), 1):
+            yield _found(cut, f"{model} {number}", state)
+        for number in range(1, by_chance + 1) if model != "kill" else ():
+            yield _found(cut, f"{model}, chance {number}", cut.storage.crash(model, random))
 
 
 def find_different(storage: MemoryStorage, layout: Layout) -> Iterator[MemoryStorage]:
@@ -201,6 +215,49 @@ class MetStates:
             for name, data in storage.snapshot().items()
             if self._with_throwaway or not _is_throwaway(name)
         )
+
+
+class MetLosses:
+    """Which files lost bytes together in states that were tried, and in which ways files did."""
+
+    def __init__(self) -> None:
+        self._together: set[tuple[frozenset[int], frozenset[tuple[bytes, bytes]]]] = set()
+        self._ways: set[tuple[bytes, bytes]] = set()
+
+    def is_new(self, found: StateAfterCut, shown: Mapping[str, bytes | None]) -> bool:
+        """Whether this one has something new, given what the machine showed. From now on it was
+        met."""
+        together: set[tuple[bytes, bytes]] = set()
+        ways: set[tuple[bytes, bytes]] = set()
+        for name, data in found.storage.snapshot().items():
+            if _is_throwaway(name):
+                continue
+            way = b"" if _is_log(name) else _tell_loss(data, shown.get(name))
+            content = b"lost" if way else b"" if _is_log(name) else _digest(data)
+            together.add((_without_run(name.encode()), content))
+            if way:
+                ways.add((_NUMBERS.sub(b"", name.encode()), way))
+        before = len(self._together), len(self._ways)
+        self._together.add((found.committed, frozenset(together)))
+        self._ways.update(ways)
+        return (len(self._together), len(self._ways)) != before
+
+
+def _tell_loss(data: bytes | None, shown: bytes | None) -> bytes:
+    """How the file lost some of its bytes, or nothing where it is whole, or another."""
+    if data is None or shown is None or data == shown:
+        return b""
+    if shown.startswith(data):
+        return b"cut" if data else b"emptied"
+    if len(data) == len(shown) and shown.startswith(data.rstrip(b"\0")):
+        return b"zeroes at its end" if any(data) else b"zeroes"
+    return b"zeroes within" if _has_lost_blocks(data, shown) else b""
+
+
+def _has_lost_blocks(data: bytes, shown: bytes) -> bool:
+    """Whether each block of it is what was shown, as far as it goes, or zeroes."""
+    blocks = (slice(start, start + BLOCK_BYTES) for start in range(0, len(data), BLOCK_BYTES))
+    return all(shown[each].startswith(data[each]) or not any(data[each]) for each in blocks)
 
 
 def _is_throwaway(name: str) -> bool:
