@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.test_landing import KILLS, landing_disturbed
+from tests.engine.test_landing import FAILURES, KILLS, landing_disturbed
 from tests.tracing import needs_tracing
 
 import batten
 from batten.cli.main import main
 from batten.crashlab.points import MakeFault
-from batten.crashlab.sweeping import DISK_FAILURES, Trail, disturb
+from batten.crashlab.sweeping import Trail, disturb
 from batten.crashlab.tracing.laboratory import run_traced
 from batten.crashlab.tracing.system_calls import CallKind
 from batten.errors import BusyError, RefusedError
@@ -445,7 +445,7 @@ def test_a_note_that_is_there_is_made_durable_too(tmp_path: Path) -> None:
 
 
 @needs_tracing
-@pytest.mark.parametrize("faults", [KILLS, DISK_FAILURES], ids=["kills", "failures"])
+@pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["kills", "failures"])
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
 def test_a_deletion_is_disturbed_at_any_call(
     sample: int | None, faults: list[MakeFault], tmp_path: Path, seeded: random.Random

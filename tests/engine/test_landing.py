@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -18,9 +19,9 @@ import pytest
 from tests.tracing import needs_tracing
 
 import batten
-from batten.crashlab.faults import KillAfter, KillBefore
-from batten.crashlab.points import MakeFault
-from batten.crashlab.sweeping import DISK_FAILURES, Experiment, Trail, disturb
+from batten.crashlab.faults import Fail, KillAfter, KillBefore
+from batten.crashlab.points import AtEachPlace, MakeFault
+from batten.crashlab.sweeping import Experiment, Trail, disturb
 from batten.model.disk.landed import LandedFile, find_landed
 
 Folder = Any
@@ -314,6 +315,11 @@ batten.land(lambda offset: range(offset, 9), into="landed", items_max=4, acknowl
 """
 
 KILLS: list[MakeFault] = [KillBefore, KillAfter]
+FAILURES: list[MakeFault] = [
+    partial(Fail, error=errno.EIO),
+    partial(Fail, error=errno.EIO, is_done=True),
+    AtEachPlace(partial(Fail, error=errno.ENOSPC)),
+]
 
 
 def landing_disturbed(program: str, **more: Any) -> Experiment:
@@ -346,7 +352,7 @@ def check_done(folder: Path, trail: Trail) -> None:
 
 
 @needs_tracing
-@pytest.mark.parametrize("faults", [KILLS, DISK_FAILURES], ids=["kills", "failures"])
+@pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["kills", "failures"])
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
 def test_disturbed_at_any_call(
     sample: int | None, faults: list[MakeFault], tmp_path: Path, seeded: random.Random
