@@ -148,8 +148,8 @@ def find_states(
     """The extreme states after each cut under each model, and some by chance; those that differ
     from an earlier one in nothing that counts are left out.
 
-    Of those that differ by how files lost bytes, not by which files did, one is taken, by chance,
-    and each that has a file of some kind that lost bytes in a new way (decision 0157)."""
+    Of those that differ only by the way in which files lost bytes, one is taken by chance. So is
+    each in which a kind of file lost bytes in a new way (decision 0157)."""
     met, losses = MetStates(layout), MetLosses()
     models = tuple(models)
     for cut in cuts:
