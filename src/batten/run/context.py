@@ -158,6 +158,10 @@ class Context:
         """What to run to compute all anew."""
         return self._again_with(self.wish("fresh"))
 
+    def to_run(self, again: str) -> str:
+        """Such a command within a sentence; from Python it is a sentence's end already."""
+        return f"run: {again}" if self.options.next_command else again
+
     @property
     def again_run(self) -> str:
         """What to run to do the job itself, where this adopts rows for it."""

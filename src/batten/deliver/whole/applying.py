@@ -139,14 +139,15 @@ def _take(context: Context, event: Event, step: Step) -> MadeFile:
         raise FailedRunError(
             f"{name}() raised {type(event.error).__name__}: {event.error}",
             safe=_SAFE,
-            next=f"Mend the cause, then run: {context.again}",
+            next=f"Mend the cause, then {context.to_run(context.again)}",
             trace=event.trace,
         )
     cause = event.cause if isinstance(event, Died) else str(event)
     raise FailedRunError(
         f"The process that ran {name}() {cause}.",
         safe=_SAFE,
-        next=f"See what ended it: {command('diagnose', context.path)}; then run: {context.again}",
+        next=f"See what ended it: {command('diagnose', context.path)}; "
+        f"then {context.to_run(context.again)}",
     )
 
 

@@ -67,7 +67,9 @@ class Failures:
         if died.item is not None:
             what = f"A worker {died.cause} with the item {self._name(died.item)!r} in hand."
             if options.on_error == "raise":
-                raise self._fail(what, f"Mend the cause, then run: {self._context.again}")
+                raise self._fail(
+                    what, f"Mend the cause, then {self._context.to_run(self._context.again)}"
+                )
             self._context.progress.note(what)
             return
         self._deaths_between += 1
@@ -76,7 +78,7 @@ class Failures:
                 f"{DEATHS_BETWEEN_MAX} workers in a row ended with no item in hand; "
                 f"the last {died.cause}.",
                 "See whether memory is short, or what ends them where a class is constructed; "
-                f"then run: {self._context.again}",
+                f"then {self._context.to_run(self._context.again)}",
             )
 
     def tell_progress(self) -> None:
@@ -98,7 +100,7 @@ class Failures:
                 "place neither: the disk damages it, or there is no memory for it.",
                 safe=FINISHED_KEPT,
                 next="Give it more memory, or check the disk and the kernel's log (dmesg); then "
-                f"run: {self._context.again}",
+                f"{self._context.to_run(self._context.again)}",
             )
 
     def _refuse_overtaken(self, answer: Unsealable) -> None:
@@ -119,7 +121,7 @@ class Failures:
         if failure.error.startswith(UNFIT):
             ways = (
                 "Where it is the first rows that are odd, all can be computed anew: "
-                f"{again} {self._context.wish('fresh')}. "
+                f"{self._context.again_fresh}. "
             )
         tried = f"of these failures none is quarantined: the next run tries {THOSE}"
         if verdict.decided:
@@ -129,7 +131,7 @@ class Failures:
             f"Of the {which} {verdict.count} items that ended {failed} failed, so the run stopped. "
             f"{verdict.commonest} of them failed alike, {key!r} for instance: {failure.error}",
             safe=f"{FINISHED_KEPT[:-1]}; {tried}.",
-            next=f"Mend the cause, then run: {again} (with "
+            next=f"Mend the cause, then {self._context.to_run(again)} (with "
             f"{self._context.wish('accept_change')} where the job's code was changed). {ways}"
             "Where so many may fail: .options(stop_when=None)",
         )
@@ -145,7 +147,7 @@ class Failures:
             if options.on_error == "raise":
                 raise self._fail(
                     f"The item {key!r} failed: {first.error}",
-                    f"Mend the cause, then run: {self._context.again}",
+                    f"Mend the cause, then {self._context.to_run(self._context.again)}",
                     first.trace,
                 )
             if is_first:
