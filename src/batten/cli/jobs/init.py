@@ -6,6 +6,7 @@ import argparse
 
 NAME = "init"
 HELP = "write a job file that runs, to begin with"
+_USUAL = "job.py"
 
 _JOB = '''"""A job to begin with. Run it: {command}"""
 
@@ -34,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file",
         metavar="FILE",
         nargs="?",
-        default="job.py",
-        help="where to write it; job.py by default, - is standard output",
+        default=_USUAL,
+        help=f"where to write it; {_USUAL} by default, - is standard output",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -43,14 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit_lines, emit_object
     from batten.cli.standard_output import StandardOutput, is_standard_output
-    from batten.model.telling.commands import as_path, command
 
     file = arguments.file
     if is_standard_output(file, is_json=arguments.json):
-        StandardOutput().write(_make("job.py", command("run", "job.py")).encode())
+        StandardOutput().write(_make(_USUAL).encode())
         return 0
-    run = command("run", as_path(file))
-    _write(file, run)
+    run = _run_it(file)
+    _write(file)
     if arguments.json:
         emit_object({"path": file, "next": run})
     else:
@@ -58,13 +58,19 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _make(file: str, run: str) -> str:
+def _run_it(file: str) -> str:
+    from batten.model.telling.commands import as_path, command
+
+    return command("run", as_path(file))
+
+
+def _make(file: str) -> str:
     from pathlib import Path
 
-    return _JOB.format(command=run, output=f"{Path(file).stem}_rows/")
+    return _JOB.format(command=_run_it(file), output=f"{Path(file).stem}_rows/")
 
 
-def _write(file: str, run: str) -> None:
+def _write(file: str) -> None:
     import sys
     from pathlib import Path
 
@@ -80,7 +86,7 @@ def _write(file: str, run: str) -> None:
         )
     try:
         with open(path, "x", encoding="utf-8") as made:
-            made.write(_make(file, run))
+            made.write(_make(file))
     except FileExistsError as error:
         raise RefusedError(
             f"{file} is there already.",
