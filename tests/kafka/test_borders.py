@@ -122,9 +122,9 @@ def test_a_topic_with_another_id_is_not_landed(tmp_path: Path) -> None:
         topic="x", servers="y", into=tmp_path, group="", config={}, timeout_seconds=1
     )
     for known, now in (("one", "one"), ("", "one"), ("one", "")):
-        assert _begin(place, Reached(known, {0: 3}), Topic(now, 1), {0: 0}).id == "one"
+        assert _begin(place, Reached(known, {0: 3}, ""), Topic(now, 1), {0: 0}).id == "one"
     with pytest.raises(InconsistentError, match="made anew, or has lost messages: it has another"):
-        _begin(place, Reached("one", {0: 3}), Topic("two", 1), {0: 0})
+        _begin(place, Reached("one", {0: 3}, ""), Topic("two", 1), {0: 0})
 
 
 def test_a_group_is_told_how_far_was_landed_and_never_asked(

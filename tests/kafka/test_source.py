@@ -230,6 +230,39 @@ def test_landed_messages_that_are_worked_on_are_deleted_and_not_read_again(
         run(replace(pipeline, output=tmp_path / "other"))
 
 
+def test_a_folder_has_one_topic(broker: Broker, topic: str, tmp_path: Path) -> None:
+    """A broker may give topics no id, so their names tell them apart."""
+    other = f"{topic}-other"
+    for name in (topic, other):
+        broker.make(name)
+        send(broker, name, 1, 2)
+    send(broker, other, 3, 4)
+    run(job(broker, topic, tmp_path))
+    second = batten.from_kafka(other, servers=broker.servers, into=tmp_path / "landed")
+    second = second.map(take, version="1").write_parquet(tmp_path / "second")
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(RefusedError, match=f"of another topic, {topic}"):
+            second.run(executor="serial", **options)
+    run(job(broker, topic, tmp_path))
+    assert values(tmp_path) == ["1", "2"]
+
+
+def test_a_folder_of_an_earlier_version_learns_its_topic(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic)
+    send(broker, topic, 1)
+    run(job(broker, topic, tmp_path))
+    reached = tmp_path / "landed" / "reached.json"
+    told = json.loads(reached.read_text())
+    assert told.pop("topic") == topic
+    reached.write_text(json.dumps(told))
+    send(broker, topic, 2)
+    run(job(broker, topic, tmp_path))
+    assert values(tmp_path) == ["1", "2"]
+    assert json.loads(reached.read_text())["topic"] == topic
+
+
 def test_a_dataset_goes_on_with_its_own_landing_alone(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:

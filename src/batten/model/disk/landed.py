@@ -74,10 +74,12 @@ class LandedUse:
 
 @value_class
 class ReachedOffsets:
-    """`reached.json`: the topic's id, and by partition how far it was read."""
+    """`reached.json`: the topic's id and its name, and by partition how far it was read. An earlier
+    batten did not note the name."""
 
     id: Name
     offsets: Annotated[dict[str, Offset], Many(1_000_000)]
+    topic: Name = ""
 
     def find_fault(self) -> str:
         """In which way it can't be; empty if it can."""

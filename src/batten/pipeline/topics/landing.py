@@ -107,6 +107,12 @@ def look_at_topic(place: TopicPlace, until: str) -> tuple[Reached, dict[int, Off
 def _begin(place: TopicPlace, reached: Reached, topic: Topic, starts: Mapping[int, int]) -> Reached:
     """How far each partition was read. In a new folder that is where the topic begins now; it is
     written down before anything is landed, since what goes from there on is lost."""
+    if reached.topic not in ("", place.topic):
+        raise RefusedError(
+            f"{place.into} has what was landed of another topic, {reached.topic}.",
+            safe="Nothing was changed; what was landed stays.",
+            next=f"Land {place.topic} into a folder of its own: into=…",
+        )
     if len({reached.id, topic.id} - {""}) > 1:
         raise _made_anew(place, "it has another id")
     if any(partition not in starts for partition in reached.offsets):
@@ -117,7 +123,7 @@ def _begin(place: TopicPlace, reached: Reached, topic: Topic, starts: Mapping[in
         partition: 0 if reached.offsets or _has_landed(place, partition) else start
         for partition, start in starts.items()
     }
-    return Reached(topic.id or reached.id, {**first, **reached.offsets})
+    return Reached(topic.id or reached.id, {**first, **reached.offsets}, place.topic)
 
 
 def _has_landed(place: TopicPlace, partition: int) -> bool:
@@ -135,12 +141,13 @@ class OffsetSpan(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """The topic's id, and how far each partition was read. What lies between the last landed
-    message and there was no message for readers: ends of transactions, or what was undone. A crash
-    may leave it behind what was landed, and never before."""
+    """The topic's id and name, and how far each partition was read. What lies between the last
+    landed message and there was no message for readers: ends of transactions, or what was undone.
+    A crash may leave it behind what was landed, and never before."""
 
     id: str
     offsets: dict[int, int]
+    topic: str
 
 
 def find_reached(place: TopicPlace) -> Reached:
@@ -148,9 +155,10 @@ def find_reached(place: TopicPlace) -> Reached:
     try:
         data = LocalStorage(place.into).read(REACHED, bytes_max=REACHED_BYTES_MAX)
         told: ReachedOffsets = build(ReachedOffsets, parse_json(data))
-        return Reached(told.id, {int(each): offset for each, offset in told.offsets.items()})
+        offsets = {int(each): offset for each, offset in told.offsets.items()}
+        return Reached(told.id, offsets, told.topic)
     except FileNotFoundError:
-        return Reached("", {})
+        return Reached("", {}, "")
     except (StorageError, ValueError) as error:
         raise CorruptError(
             f"{place.into / REACHED} can't be read: {tell_reason(error)}.",
@@ -163,7 +171,7 @@ def save_reached(place: TopicPlace, reached: Reached) -> None:
     offsets = {str(partition): offset for partition, offset in reached.offsets.items()}
     place.into.mkdir(parents=True, exist_ok=True)
     with publish_file(place.into / REACHED, "w") as file:
-        json.dump({"id": reached.id, "offsets": offsets}, file)
+        json.dump({"id": reached.id, "offsets": offsets, "topic": reached.topic}, file)
 
 
 def _land_partition(place: TopicPlace, partition: int, span: OffsetSpan, until: str) -> int:
