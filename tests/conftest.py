@@ -147,8 +147,13 @@ class Ended:
     @property
     def told(self) -> list[str]:
         """The three lines of an expected error: what happened, what is safe, what to do next."""
-        lines = self.err.rstrip("\n").split("\n")
         assert "Traceback" not in self.err, self.err
+        return self.told_last
+
+    @property
+    def told_last(self) -> list[str]:
+        """These lines, where the traceback of a user's own function comes before."""
+        lines = self.err.rstrip("\n").split("\n")
         assert len(lines) >= 3, self.err
         return lines[-3:]
 

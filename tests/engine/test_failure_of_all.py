@@ -69,7 +69,9 @@ def check_mended(job: JobFolder, *, items: int = 300, words: tuple[str, ...] = (
 
 def check_stopped(ended: Ended, which: str) -> None:
     assert ended.code == 1, ended.err
-    what, safe, next_step = ended.told
+    what, safe, next_step = ended.told_last
+    assert "Traceback" in ended.err
+    assert ", in work\n" in ended.err
     assert which in what
     assert "Unauthorized: the key of item" in what
     assert "kept" in safe
@@ -187,7 +189,7 @@ def test_whole_units_that_fail(job: JobFolder) -> None:
                     .options(batch_size=100).write_parquet("out/"))
     """)
     ended = job.run()
-    assert (ended.code, "first 20 items" in ended.told[0]) == (1, True), ended.err
+    assert (ended.code, "first 20 items" in ended.told_last[0]) == (1, True), ended.err
     check_mended(job)
 
 

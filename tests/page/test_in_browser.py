@@ -175,6 +175,30 @@ def test_a_colour_stands_beside_its_name(browser: Any, address: str) -> None:
     assert browser.run(APART) == []
 
 
+LEFT_OF_WORDS = """
+[...document.querySelectorAll("dd")]
+    .filter(each => {
+        const words = [...each.parentElement.querySelectorAll("dt")];
+        const right = Math.max(...words.map(word => word.getBoundingClientRect().right));
+        return each.getBoundingClientRect().left < right;
+    })
+    .map(each => each.textContent.slice(0, 40))
+"""
+
+
+def test_each_of_several_facts_stands_beside_its_word(browser: Any, address: str) -> None:
+    browser.show(width=1024)
+    browser.open(address)
+    browser.run(OPEN_ALL)
+    browser.run(
+        "document.querySelectorAll('dl').forEach(each => each.append(...['a', 'b'].map("
+        "text => { const made = document.createElement('dd'); made.textContent = text; "
+        "return made; })))"
+    )
+    assert browser.run("document.querySelectorAll('dd').length") > 2
+    assert browser.run(LEFT_OF_WORDS) == []
+
+
 def test_on_paper_all_is_open_and_dark_on_light(browser: Any, address: str) -> None:
     browser.show(scheme="dark", medium="print")
     browser.open(address)

@@ -134,6 +134,7 @@ class Failures:
             next=f"Mend the cause, then {self._context.to_run(again)} (with "
             f"{self._context.wish('accept_change')} where the job's code was changed). {ways}"
             "Where so many may fail: .options(stop_when=None)",
+            trace=failure.trace,
         )
 
     def _add(self, batch: int, count: int, first: Failure | None) -> None:

@@ -65,7 +65,7 @@ pre {
 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem .9rem; margin: .3rem 0; }
 dt { color: var(--quiet); font-size: .87rem; padding-top: .1rem; }
-dd { margin: 0; min-width: 0; }
+dd { grid-column: 2; margin: 0; min-width: 0; }
 table { border-collapse: collapse; width: 100%; margin: .4rem 0 .6rem; }
 caption { text-align: left; padding-bottom: .25rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .7rem .25rem 0; }
@@ -104,7 +104,7 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .5r
 @media (max-width: 40rem) {
   body { padding: .75rem .75rem 2rem; }
   dl { grid-template-columns: 1fr; gap: 0; }
-  dd { margin-bottom: .45rem; }
+  dd { grid-column: 1; margin-bottom: .45rem; }
   .narrow { width: 100%; min-width: 0; }
 }
 @media (max-width: 22rem) {
