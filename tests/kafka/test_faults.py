@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -149,6 +150,25 @@ def test_a_transaction_that_was_given_up_meanwhile_is_no_refusal(
         go_on()
     writer.close()
     assert broker.read(topic) == []
+
+
+def test_the_first_message_that_was_not_taken_says_why(broker: Broker, topic: str) -> None:
+    """Of those that come after it the client says that it can send no more."""
+    broker.make(topic, cleanup_policy="compact")
+    known = cluster.Cluster(broker.servers, {}, 20)
+    writer = writing.Writer(known, topic, bytes_max=0, target=topic)
+    row = Message(item=0, partition=0, key=None, value=b"v", headers=[], size=2)
+
+    def give() -> Iterator[Message]:
+        yield row
+        writer._producer.flush(20)
+        yield row
+
+    writer.begin()
+    with pytest.raises(RefusedError, match="INVALID_RECORD"), translated("To", topic, {}):
+        writer.send(topic, give())
+    assert writer.abort()
+    writer.close()
 
 
 @pytest.mark.parametrize("sends_tokens", [False, True])

@@ -18,6 +18,7 @@ from batten.errors import BusyError, InconsistentError, RefusedError, UsageError
 from batten.inspect.diagnose import diagnose
 from batten.inspect.show import show
 from batten.inspect.verifying.verify import verify
+from batten.kafka.cluster import Cluster
 from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED
 from batten.model.disk.destinations.tokens import PublishEnd
 from batten.pipeline.pipeline import Pipeline
@@ -139,6 +140,41 @@ def test_a_batch_of_many_small_messages_fits_a_topic_of_small_ones(
     written = made.write_kafka(topic, servers=broker.servers)
     run(replace(written, output=tmp_path / "out"))
     assert [row["key"] for row in broker.read_rows(topic)] == list(range(400))
+
+
+@pytest.mark.parametrize("transactions", [True, False])
+def test_a_compacted_topic_takes_rows_with_a_key_alone(
+    transactions: bool, broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    def leave_out(number: int) -> dict[str, str | None]:
+        return {"name": None if number == 5 else f"n{number}"}
+
+    broker.make(topic, cleanup_policy="compact")
+    with pytest.raises(RefusedError, match="takes no message without a key") as told:
+        run(job(broker, topic, tmp_path, transactions=transactions))
+    assert "key=…" in told.value.next
+    made = batten.from_range(12).map(leave_out, version="1").options(batch_size=4)
+    written = made.write_kafka(topic, servers=broker.servers, key="name", transactions=transactions)
+    report = run(replace(written, output=tmp_path / "keyed"))
+    assert (report.accounts.committed, report.accounts.quarantined) == (11, 1)
+    (failed,) = show(tmp_path / "keyed").quarantined
+    assert (failed.key, "has no key" in failed.error) == ("5", True)
+
+
+@pytest.mark.parametrize("transactions", [True, False])
+def test_why_a_broker_did_not_take_a_message_is_told(
+    transactions: bool,
+    broker: Broker,
+    topic: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here nobody knew before that it would not: to read its settings may be forbidden."""
+    monkeypatch.setattr(Cluster, "read_setting", lambda *_: "")
+    broker.make(topic, cleanup_policy="compact")
+    with pytest.raises(RefusedError, match="INVALID_RECORD"):
+        run(job(broker, topic, tmp_path, transactions=transactions))
+    assert broker.read(topic) == []
 
 
 def test_a_topic_with_another_id_is_told(broker: Broker, topic: str, tmp_path: Path) -> None:

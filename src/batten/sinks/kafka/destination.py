@@ -18,7 +18,7 @@ from batten.kafka.cluster import DEFAULT, Cluster, list_made_anew
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.sinks.base import Staged
 from batten.sinks.kafka.failures import translated
-from batten.sinks.kafka.fitting import Fitting, find_bytes_max, refuse_unknown_key
+from batten.sinks.kafka.fitting import Fitting, TopicLimits, find_limits, refuse_unknown_key
 from batten.sinks.kafka.messages import VALUE_FORMATS
 from batten.sinks.kafka.tokens import KeptToken, TokenLog, encode_key, find_latest_ends
 from batten.sinks.kafka.writing import Writer
@@ -41,17 +41,20 @@ class KafkaDestination:
         self._writer: Writer | None = None
         self._written_as: str | None = None
         self._ends: dict[int, int] = {}
-        self._id, self._partitions, self._bytes_max = "", 1, 0
+        self._id, self._partitions = "", 1
+        self._limits: TopicLimits | None = None
         self._known_partitions = 1
         with self._translated("Connecting to"):
             self._cluster.find_topic(sink.topic)
 
     def prepare(self, schema: pa.Schema) -> None:
-        refuse_unknown_key(self._target, schema, self._sink.message_key)
+        key = self._sink.message_key
+        refuse_unknown_key(self._target, schema, key)
         tokens = self._log.name
         with self._translated("Preparing"):
             self._values.prepare(schema)
             self._cluster.ensure_topic(self._sink.topic, partitions=DEFAULT, config={})
+            find_limits(self._cluster, self._sink.topic).refuse_no_key(self._target, key)
             self._cluster.ensure_topic(tokens, partitions=1, config={"cleanup.policy": "compact"})
             self._cluster.refuse_expiring(tokens, "tokens")
 
@@ -142,10 +145,11 @@ class KafkaDestination:
         return PublishEnd.UNKNOWN
 
     def _fit(self, lacking: Staged, staged: Staged) -> Fitting:
-        if not self._bytes_max:
-            self._bytes_max = find_bytes_max(self._cluster, self._sink.topic)
-        sizes = {"bytes_max": self._bytes_max, "partitions": self._partitions}
-        return Fitting(lacking, staged, self._sink, self._values, **sizes)
+        if self._limits is None:
+            self._limits = find_limits(self._cluster, self._sink.topic)
+        return Fitting(
+            lacking, staged, self._sink, self._values, self._limits, partitions=self._partitions
+        )
 
     def _look_at_topic(self) -> dict[int, int]:
         """The ends of its partitions. Raises `InconsistentError` if it was made anew meanwhile."""
@@ -191,11 +195,11 @@ class KafkaDestination:
         """Become the only process that can publish under this name, and read the tokens."""
         self._drop_writer()
         self._written_as = dataset
-        self._bytes_max = find_bytes_max(self._cluster, self._sink.topic)
+        self._limits = find_limits(self._cluster, self._sink.topic)
         self._writer = Writer(
             self._cluster,
             f"batten/{self._sink.topic}/{dataset}",
-            bytes_max=self._bytes_max,
+            bytes_max=self._limits.bytes_max,
             target=self._target,
         )
         self._log.read_to_end(lambda: None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from batten.errors import RefusedError, refused_there
 from batten.model.disk.outcomes import decode_outcomes
@@ -22,12 +22,46 @@ _DEFAULT_BYTES_MAX = 1_048_588
 """What a broker takes that was told nothing else."""
 
 
-def find_bytes_max(cluster: Cluster, topic: str) -> int:
-    """The largest message that the topic takes, or what brokers take if that is not known."""
+class TopicLimits(NamedTuple):
+    """What a topic takes: messages of so many bytes, and, where it is compacted, only those that
+    have a key."""
+
+    bytes_max: int = _DEFAULT_BYTES_MAX
+    needs_keys: bool = False
+
+    def refuse_no_key(self, target: str, key: str) -> None:
+        """Raises `RefusedError` if no column gives keys, and there have to be some."""
+        if self.needs_keys and not key:
+            raise refused_there(
+                f"{target} is compacted, so it takes no message without a key.",
+                "Name the column that gives messages their keys: key=…; or write to a topic that "
+                "is not compacted.",
+            )
+
+    def find_fault(self, message: Message) -> UnstorableError | None:
+        """Why the topic does not take it; None if it does."""
+        if message.size > self.bytes_max:
+            return UnstorableError(
+                f"its message has {count_of(message.size, 'byte')}, and the topic takes "
+                f"{self.bytes_max:,}"
+            )
+        if self.needs_keys and message.key is None:
+            return UnstorableError(
+                "its message has no key, and the topic, which is compacted, takes none without"
+            )
+        return None
+
+
+def find_limits(cluster: Cluster, topic: str) -> TopicLimits:
+    """Where the topic does not say, those that brokers have."""
     if cluster.find_topic(topic) is None:
-        return _DEFAULT_BYTES_MAX
+        return TopicLimits()
     said = cluster.read_setting(topic, "max.message.bytes")
-    return int(said) if said.isdecimal() else _DEFAULT_BYTES_MAX
+    policies = cluster.read_setting(topic, "cleanup.policy").split(",")
+    return TopicLimits(
+        bytes_max=int(said) if said.isdecimal() else _DEFAULT_BYTES_MAX,
+        needs_keys="compact" in [each.strip() for each in policies],
+    )
 
 
 class Fitting:
@@ -40,13 +74,13 @@ class Fitting:
         staged: Staged,
         topic: KafkaTopic,
         values: ValueEncoder,
+        limits: TopicLimits,
         *,
-        bytes_max: int,
         partitions: int,
     ) -> None:
         self._lacking, self._staged, self._topic = lacking, staged, topic
         self._values = values
-        self._bytes_max, self._partitions = bytes_max, partitions
+        self._limits, self._partitions = limits, partitions
         self._unfit: dict[object, UnstorableError] = {}
 
     def __iter__(self) -> Iterator[Message]:
@@ -54,13 +88,8 @@ class Fitting:
         for message in encode_messages(
             self._lacking, key=key, values=self._values, partitions=partitions
         ):
-            if message.error is not None:
-                self._unfit[message.item] = message.error
-            elif message.size > self._bytes_max:
-                self._unfit[message.item] = UnstorableError(
-                    f"its message has {count_of(message.size, 'byte')}, and the topic takes "
-                    f"{self._bytes_max:,}"
-                )
+            if fault := message.error or self._limits.find_fault(message):
+                self._unfit[message.item] = fault
             else:
                 yield message
 

@@ -7,20 +7,19 @@ alone, and a batch whose end is not known is given again (decision 0142).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from batten.kafka.client_errors import tell
 from batten.kafka.cluster import DEFAULT, Cluster
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.sinks.base import Staged
-from batten.sinks.kafka.failures import PUBLISHER, translated
-from batten.sinks.kafka.fitting import Fitting, find_bytes_max, refuse_unknown_key
+from batten.sinks.kafka.failures import translated
+from batten.sinks.kafka.fitting import Fitting, TopicLimits, find_limits, refuse_unknown_key
 from batten.sinks.kafka.messages import VALUE_FORMATS, Message
 from batten.sinks.kafka.writing import drop, producer_settings, send_all
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from confluent_kafka import KafkaError, Producer
+    from confluent_kafka import Producer
 
     from batten.sinks.kafka.topic import KafkaTopic
 
@@ -33,15 +32,18 @@ class PlainKafkaDestination:
         self._cluster = Cluster(sink.servers, sink.read_config(), sink.timeout_seconds)
         self._values = VALUE_FORMATS[sink.format].open(sink, self._cluster)
         self._producer: Producer | None = None
-        self._bytes_max = self._partitions = 0
+        self._limits: TopicLimits | None = None
+        self._partitions = 1
         with translated("Connecting to", target, self._cluster.config):
             self._cluster.find_topic(sink.topic)
 
     def prepare(self, schema: pa.Schema) -> None:
-        refuse_unknown_key(self._target, schema, self._sink.message_key)
+        key = self._sink.message_key
+        refuse_unknown_key(self._target, schema, key)
         with translated("Preparing", self._target, self._cluster.config):
             self._values.prepare(schema)
             self._cluster.ensure_topic(self._sink.topic, partitions=DEFAULT, config={})
+            find_limits(self._cluster, self._sink.topic).refuse_no_key(self._target, key)
 
     def add_columns(self, schema: pa.Schema) -> None:
         """Each message has the columns of its rows."""
@@ -68,50 +70,39 @@ class PlainKafkaDestination:
         self._cluster.close()
 
     def _encode(self, staged: Staged) -> list[Message]:
-        if not self._bytes_max:
-            topic = self._cluster.find_topic(self._sink.topic)
-            self._partitions = topic.partitions if topic is not None else 1
-            self._bytes_max = find_bytes_max(self._cluster, self._sink.topic)
-        sizes = {"bytes_max": self._bytes_max, "partitions": self._partitions}
-        fitting = Fitting(staged, staged, self._sink, self._values, **sizes)
+        limits = self._learn_limits()
+        fitting = Fitting(
+            staged, staged, self._sink, self._values, limits, partitions=self._partitions
+        )
         messages = list(fitting)
         fitting.refuse_unfit()
         return messages
 
+    def _learn_limits(self) -> TopicLimits:
+        if self._limits is None:
+            topic = self._cluster.find_topic(self._sink.topic)
+            self._partitions = topic.partitions if topic is not None else 1
+            self._limits = find_limits(self._cluster, self._sink.topic)
+        return self._limits
+
     def _send(self, messages: Sequence[Message]) -> PublishEnd:
         from confluent_kafka import Producer
-
-        failed: list[KafkaError] = []
-
-        def note(error: KafkaError | None, message: Any) -> None:
-            if error is not None:
-                failed.append(error)
 
         if self._producer is None:
             made = producer_settings(
                 self._cluster,
-                self._bytes_max,
+                self._learn_limits().bytes_max,
                 message_timeout_ms=self._milliseconds,
                 # Such a broker may not know a message that is sent again, nor keep the order.
                 max_in_flight=1,
             )
             self._producer = Producer(made)
         try:
-            send_all(
-                self._producer,
-                self._sink.topic,
-                messages,
-                self._sink.timeout_seconds,
-                on_delivery=note,
-            )
+            send_all(self._producer, self._sink.topic, messages, self._sink.timeout_seconds)
         except BaseException:
-            self.close()
-            raise
-        if failed:
             # Some of it may be there.
             self.close()
-            hidden = self._cluster.config
-            raise tell("Publishing to", self._target, failed[0], hidden, PUBLISHER)
+            raise
         return PublishEnd.COMMITTED
 
     @property

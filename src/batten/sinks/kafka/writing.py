@@ -15,7 +15,7 @@ from batten.kafka.connecting import not_answered, settings
 from batten.sinks.kafka.messages import Message
 
 if TYPE_CHECKING:
-    from confluent_kafka import Producer
+    from confluent_kafka import KafkaError, Producer
 
 MESSAGE_BYTES_MIN = 1000
 """No client takes a smaller limit."""
@@ -67,7 +67,7 @@ class Writer:
         self._producer.begin_transaction()
 
     def send(self, topic: str, messages: Iterable[Message]) -> None:
-        """All are with the broker when this returns, unless one failed: then the end tells."""
+        """All are with the broker when this returns."""
         with self._telling_why():
             send_all(self._producer, topic, messages, self._seconds)
 
@@ -80,12 +80,12 @@ class Writer:
     def _telling_why(self) -> Iterator[None]:
         """A client that can go on no more says of each message only that. It tells the reason, such
         as a newer process of this name, when it is asked for a transaction."""
-        from confluent_kafka import KafkaError, KafkaException
+        from confluent_kafka import KafkaException
 
         try:
             yield
         except KafkaException as raised:
-            if error_of(raised).code() == KafkaError._FATAL:
+            if error_of(raised).code() in _codes_of_given_up():
                 self._producer.begin_transaction()
             raise
 
@@ -127,31 +127,60 @@ def producer_settings(cluster: Cluster, bytes_max: int, **own: Any) -> dict[str,
     return settings(cluster.servers, config, cluster.timeout_seconds, **given)
 
 
-def send_all(
+def send_all(producer: Producer, topic: str, messages: Iterable[Message], seconds: float) -> None:
+    """All are with the broker when this returns. Raises `TimeoutError` when none of them gets there
+    for so long, and the client's error for the first one that was not taken: what the client says
+    of those that come after it tells less."""
+    from confluent_kafka import KafkaException
+
+    refused: list[KafkaError] = []
+    given_up: list[KafkaError] = []
+
+    def note(error: KafkaError | None, message: object) -> None:
+        if error is not None:
+            (given_up if error.code() in _codes_of_given_up() else refused).append(error)
+
+    try:
+        for each in messages:
+            _send(producer, topic, each, seconds, note)
+        _wait(producer, seconds, lambda left, before: left == 0)
+    except KafkaException:
+        producer.poll(0)
+        if not refused:
+            raise
+    if failed := refused + given_up:
+        raise KafkaException(failed[0])
+
+
+def _codes_of_given_up() -> tuple[int, ...]:
+    """What a client says of messages that it has not sent because of something else."""
+    from confluent_kafka import KafkaError
+
+    return KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT
+
+
+def _send(
     producer: Producer,
     topic: str,
-    messages: Iterable[Message],
+    message: Message,
     seconds: float,
-    on_delivery: Callable[..., None] | None = None,
+    on_delivery: Callable[..., None],
 ) -> None:
-    """Raises `TimeoutError` when none of them gets to the broker for so long."""
-    for each in messages:
-        partition = ANY_PARTITION if each.partition is None else each.partition
-        while True:
-            try:
-                producer.produce(
-                    topic,
-                    each.value,
-                    each.key,
-                    partition,
-                    on_delivery=on_delivery,
-                    headers=each.headers,
-                )
-            except BufferError:
-                _wait(producer, seconds, lambda left, before: left < before)
-                continue
-            break
-    _wait(producer, seconds, lambda left, before: left == 0)
+    partition = ANY_PARTITION if message.partition is None else message.partition
+    while True:
+        try:
+            producer.produce(
+                topic,
+                message.value,
+                message.key,
+                partition,
+                on_delivery=on_delivery,
+                headers=message.headers,
+            )
+        except BufferError:
+            _wait(producer, seconds, lambda left, before: left < before)
+        else:
+            return
 
 
 def _wait(producer: Producer, seconds: float, is_enough: Any) -> None:
