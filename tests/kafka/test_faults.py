@@ -109,17 +109,27 @@ def test_the_broker_ends_within_a_transaction_and_comes_back(
 class OldBroker(BrokerRelay):
     """The broker does not say that it can do transactions."""
 
+    lacks: tuple[Asked, ...] = (Asked.INIT_PRODUCER_ID,)
+
     def _alter(self, answer: bytes) -> bytes:
         if re.search(rb"\x00\x12\x00\x00\x00", answer):
-            init_producer_id = rb"\x00\x16(\x00\x00\x00[\x00-\x0f])"
-            answer = re.sub(init_producer_id, lambda found: b"\x75\x30" + found[1], answer)
+            for each in self.lacks:
+                told = rb"\x00\x%02x(\x00\x00\x00[\x00-\x0f])" % each
+                answer = re.sub(told, lambda found: b"\x75\x30" + found[1], answer)
         return super()._alter(answer)
 
 
+class OlderBroker(OldBroker):
+    """Nor that it tells the settings of topics."""
+
+    lacks = (Asked.INIT_PRODUCER_ID, Asked.DESCRIBE_CONFIGS)
+
+
+@pytest.mark.parametrize("kind", [OldBroker, OlderBroker])
 def test_a_broker_without_transactions_is_refused_unless_it_is_asked_for(
-    own_broker: Broker, topic: str, tmp_path: Path
+    kind: type[OldBroker], own_broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    with OldBroker(own_broker.port) as old:
+    with kind(own_broker.port) as old:
         with pytest.raises(RefusedError, match="can't do transactions") as told:
             run(job(old.servers, topic, tmp_path))
         assert "transactions=False" in told.value.next

@@ -107,7 +107,8 @@ class Cluster:
         return found
 
     def read_setting(self, topic: str, name: str) -> str:
-        """What a topic is set to; empty where this client may not know it."""
+        """What a topic is set to; empty where this client may not know it, or the broker is too old
+        to say it."""
         from confluent_kafka import KafkaError, KafkaException
         from confluent_kafka.admin import ConfigResource, ResourceType
 
@@ -117,7 +118,11 @@ class Cluster:
         try:
             found = self._await(asked).get(name)
         except KafkaException as raised:
-            if raised.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            if raised.args[0].code() in (
+                KafkaError.TOPIC_AUTHORIZATION_FAILED,
+                KafkaError.UNSUPPORTED_VERSION,
+                KafkaError._UNSUPPORTED_FEATURE,
+            ):
                 return ""
             raise
         return "" if found is None or found.value is None else str(found.value)
