@@ -26,6 +26,7 @@ import pytest
 
 import batten
 from batten.crashlab.kept_templates import ForkedCommands, execute
+from batten.crashlab.servers.broker import OTHER
 from batten.storage.beneath import Beneath
 from batten.storage.changing.removing import remove_tree
 
@@ -63,8 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(GoingOn(is_worker=hasattr(config, "workerinput")))
 
 
-def pytest_report_header() -> str:
-    return f"{SEED}={os.environ[SEED]}"
+def pytest_report_header() -> list[str]:
+    return [f"{SEED}={os.environ[SEED]}", f"Kafka is {OTHER or 'noida-db'}"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,10 +15,6 @@ from batten.sinks.kafka.tokens import ENDING
 _used: list[str] = []
 
 
-def pytest_report_header() -> str:
-    return f"Kafka is {OTHER or 'noida-db'}"
-
-
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     with Broker() as made:
