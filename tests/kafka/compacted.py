@@ -65,7 +65,8 @@ def _encode_record(
     data += _varint(-1) if value is None else _varint(len(value)) + value
     data += _varint(len(headers))
     for name, held in headers.items():
-        data += _varint(len(name)) + name.encode() + _varint(len(held)) + held
+        named = name.encode(errors="surrogateescape")
+        data += _varint(len(named)) + named + _varint(len(held)) + held
     return _varint(len(data)) + data
 
 

@@ -7,15 +7,17 @@ import json
 import random
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.kafka.compacted import send_compacted
 
 import batten
 from batten.cli.main import main
 from batten.errors import InconsistentError, RefusedError, UsageError
+from batten.kafka.cluster import Cluster, Topic
 from batten.pipeline.pipeline import Pipeline
 from batten.pipeline.topics import landing, source
 from batten.testing.kills import kill_at_line
@@ -95,6 +97,22 @@ def test_a_message_that_is_not_json_is_set_aside(
     assert [row["value"] for row in rows] == [str(b"1"), str(b"{"), str(b"\xff\x00")]
 
 
+def test_a_message_with_a_header_that_can_not_be_read_is_set_aside(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    """Many are read before: Python then calls the client in another way, which hides its error."""
+    broker.make(topic)
+    send(broker, topic, *range(30))
+    send_compacted(broker.servers, topic, {0: (b"k", b"30")}, 1, {"\udcff": b"\xff"})
+    send(broker, topic, 31)
+    pipeline = job(broker, topic, tmp_path)
+    assert "is not UTF-8" in pipeline.preview(limit=40).failed[0].error
+    report = run(pipeline)
+    assert (report.accounts.committed, report.accounts.quarantined) == (31, 1)
+    assert values(tmp_path) == [*map(str, range(30)), "31"]
+    assert run(pipeline).executed_items == 0
+
+
 JOB = """
 import batten
 
@@ -157,6 +175,76 @@ def test_until_ends_a_run(broker: Broker, topic: str, tmp_path: Path) -> None:
     assert values(tmp_path) == ["1", "2", "3"]
     with pytest.raises(UsageError, match="neither 'now' nor"):
         job(broker, topic, tmp_path, until="soon")
+
+
+def test_until_a_time_between_messages(broker: Broker, topic: str, tmp_path: Path) -> None:
+    from confluent_kafka import Producer
+
+    broker.make(topic, partitions=2)
+    first = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+    producer = Producer({"bootstrap.servers": broker.servers, "log_level": 0})
+    for number in range(4):
+        at = round(1000 * (first + timedelta(minutes=number)).timestamp())
+        given = (b"%d" % number, b"k", number // 3)
+        producer.produce(topic, *given, timestamp=at, headers=[("h", b"\xff")])
+    producer.flush(30)
+    for seconds, expected in ((30, ["0"]), (60, ["0"]), (61, ["0", "1"]), (180, ["0", "1", "2"])):
+        until = (first + timedelta(seconds=seconds)).isoformat()
+        run(job(broker, topic, tmp_path, until=until))
+        assert values(tmp_path) == expected
+    run(job(broker, topic, tmp_path))
+    assert values(tmp_path) == ["0", "1", "2", "3"]
+
+
+def test_until_offsets_leaves_a_partition_that_is_not_named(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic, partitions=2)
+    for partition in range(2):
+        send(broker, topic, f"{partition}a", f"{partition}b", partition=partition)
+    for until in ("1:1", "0:0", "1:1"):
+        run(job(broker, topic, tmp_path, until=until))
+        assert values(tmp_path) == ["1a"]
+    run(job(broker, topic, tmp_path, until="0:1"))
+    assert values(tmp_path) == ["1a", "0a"]
+    run(job(broker, topic, tmp_path))
+    assert sorted(values(tmp_path)) == ["0a", "0b", "1a", "1b"]
+
+
+def test_a_partition_that_is_added_later_is_read_from_its_first_message(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic)
+    send(broker, topic, 1)
+    pipeline = job(broker, topic, tmp_path)
+    run(pipeline)
+    broker.grow(topic, 3)
+    send(broker, topic, 2, 3, partition=2)
+    assert run(pipeline).executed_items == 2
+    assert values(tmp_path) == ["1", "2", "3"]
+
+
+def test_a_topic_with_another_id_is_told_though_it_has_as_many_messages(
+    broker: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker of the tests gives none."""
+
+    def give(id: str) -> None:
+        monkeypatch.setattr(Cluster, "find_topic", lambda *_: Topic(id, 1))
+
+    broker.make(topic)
+    send(broker, topic, 1)
+    pipeline = job(broker, topic, tmp_path)
+    for id in ("", "one", "", "one"):
+        give(id)
+        run(pipeline)
+    broker.delete([topic])
+    broker.make(topic)
+    send(broker, topic, 2, 3)
+    give("two")
+    with pytest.raises(InconsistentError, match="it has another id"):
+        run(pipeline)
+    assert values(tmp_path) == ["1"]
 
 
 def test_what_is_gone_before_it_was_landed_is_named(

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field, replace
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from batten.kafka.cluster import Topic
 
 POLL_SECONDS = 0.1
+_ask_headers = methodcaller("headers")
+"""If a name is not UTF-8, the client gives headers without it and an error as well. Python notices
+that in a call from C alone. After a plain one, to look at them would end the process."""
 
 
 @value_class
@@ -291,15 +295,23 @@ def _read(place: TopicPlace, consumer: Consumer, target: int) -> Iterator[Any]:
 
 
 def _as_item(message: Message, offset: int) -> dict[str, Any]:
-    headers = message.headers() or []
-    pairs = headers.items() if isinstance(headers, dict) else headers
     return {
         "offset": offset,
         "time": message.timestamp()[1],
         "key": pack(message.key()),
         "value": pack(message.value()),
-        "headers": [[name, pack(value)] for name, value in pairs],
+        "headers": _pack_headers(message),
     }
+
+
+def _pack_headers(message: Message) -> list[list[Any]] | None:
+    """None where the client can't give them, since a name is not UTF-8."""
+    try:
+        headers = _ask_headers(message) or []
+    except (SystemError, UnicodeDecodeError):
+        return None
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return [[name, pack(value)] for name, value in pairs]
 
 
 def pack(data: bytes | str | None) -> Any:

@@ -162,14 +162,13 @@ class KafkaReader:
 
     def _decode(self, partition: int, item: Any) -> dict[str, Any] | Unavailable:
         try:
-            headers = {name: unpack(value) for name, value in item["headers"]}
             decoded = {
                 "partition": partition,
                 "offset": item["offset"],
                 "time": item["time"],
                 "key": unpack(item["key"]),
                 "value": self._decode_value(unpack(item["value"])),
-                "headers": headers,
+                "headers": _unpack_headers(item["headers"]),
             }
         except (ValueError, LookupError, TypeError) as error:
             return Unavailable(error)
@@ -179,6 +178,12 @@ class KafkaReader:
         if value is None or self._format == "bytes":
             return value
         return parse_json(value) if self._format == "json" else value.decode()
+
+
+def _unpack_headers(packed: Any) -> dict[str, bytes | None]:
+    if packed is None:
+        raise ValueError("its headers can't be read: the name of one is not UTF-8")
+    return {name: unpack(value) for name, value in packed}
 
 
 class TopicReader(KafkaReader):
