@@ -242,6 +242,25 @@ def test_a_topic_changes_while_a_run_writes_to_it(
     assert sorted(row["key"] for row in broker.read_rows(topic)) == list(range(30))
 
 
+@pytest.mark.parametrize("is_made_anew", [False, True])
+def test_the_topic_of_tokens_goes_while_a_run_writes(
+    is_made_anew: bool, broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    def change(number: int) -> dict[str, int]:
+        if number == 7:
+            broker.delete([topic + ENDING])
+            if is_made_anew:
+                broker.make(topic + ENDING)
+        return double(number)
+
+    made = batten.from_range(30).map(change, version="1").options(batch_size=3)
+    written = made.write_kafka(topic, servers=broker.servers, timeout_seconds=20)
+    with pytest.raises(InconsistentError, match=f"{topic + ENDING} (is gone|was made anew)"):
+        run(replace(written, output=tmp_path / "out"))
+    assert len(broker.read(topic)) < 9
+    assert broker.read(topic + ENDING) == []
+
+
 def test_tokens_that_may_expire_are_refused(broker: Broker, topic: str, tmp_path: Path) -> None:
     broker.make(topic + ENDING, cleanup_policy="delete")
     with pytest.raises(RefusedError, match="keep tokens for ever"):

@@ -127,6 +127,7 @@ class KafkaDestination:
             kept = KeptToken(
                 digest=staged.token.digest, outcomes=staged.outcomes, topic_id=self._id, ends=ends
             )
+            self._log.refuse_another(self._target)
             writer.send_tokens(self._log.name, [(key, kept.encode()) for key in keys])
             is_confirmed = writer.commit()
         except BaseException as error:
@@ -135,6 +136,7 @@ class KafkaDestination:
             if isinstance(error, KafkaException):
                 # A topic that is gone is told as that, and not by what the client makes of it.
                 self._look_at_topic()
+                self._log.refuse_another(self._target)
             raise
         if is_confirmed:
             with suppress(TimeoutError):

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import BATCHES_KEPT, CorruptError
+from batten.errors import BATCHES_KEPT, CorruptError, InconsistentError
+from batten.kafka.cluster import list_made_anew
 from batten.kafka.connecting import not_answered, settings
 from batten.model.disk.destinations.tokens import Token
 from batten.model.json_text import parse_json
@@ -76,7 +77,7 @@ class TokenLog:
         self.found: dict[bytes, KeptToken] = {}
         self._cluster = cluster
         self._consumer: Consumer | None = None
-        self._offset = 0
+        self._id, self._offset = "", 0
 
     def list_kept(self, dataset: str) -> dict[int, KeptToken]:
         """What was read of the dataset's batches, by their numbers."""
@@ -95,12 +96,32 @@ class TokenLog:
         if found is None:
             self.forget()
             return
+        self._id = found.id
         end = self._cluster.find_ends(self.name, 1)[0]
         # From the beginning: what was read before may be of another topic of that name.
         self.forget()
         if self._cluster.find_ends(self.name, 1, decided=True)[0] < end:
             hurry()
         self._read(lambda: self._offset >= end, self._cluster.timeout_seconds)
+
+    def refuse_another(self, target: str) -> None:
+        """Raises `InconsistentError` if it is not the topic that was read: a token that went to
+        another one would say nothing of the batches before."""
+        found = self._cluster.find_topic(self.name)
+        what = "is gone"
+        if found is not None:
+            now = self._cluster.find_ends(self.name, 1)
+            told = list_made_anew({0: self._offset}, now, [self._id, found.id])
+            if not told:
+                return
+            what = f"was made anew: {told[0]}"
+        raise InconsistentError(
+            f"The topic {self.name} {what}. It had the tokens of what {target} was given.",
+            safe=f"Nothing of this batch is there; {BATCHES_KEPT}",
+            next="Restore it, then run the same command again; or have all rows given again: "
+            "delete those that are there and that topic, move the record in deliveries/ away, then "
+            "run again.",
+        )
 
     def await_token(self, key: bytes, digest: str) -> None:
         """Read until it is there. Raises `TimeoutError`."""
