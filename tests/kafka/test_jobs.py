@@ -172,9 +172,36 @@ def test_why_a_broker_did_not_take_a_message_is_told(
     """Here nobody knew before that it would not: to read its settings may be forbidden."""
     monkeypatch.setattr(Cluster, "read_setting", lambda *_: "")
     broker.make(topic, cleanup_policy="compact")
-    with pytest.raises(RefusedError, match="INVALID_RECORD"):
+    with pytest.raises(RefusedError, match="INVALID_RECORD") as told:
         run(job(broker, topic, tmp_path, transactions=transactions))
+    assert told.value.next.startswith("Correct the topic, or config=…")
     assert broker.read(topic) == []
+
+
+def test_a_token_may_be_larger_than_the_topic_lets_a_row_be(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    """It tells what became of each item, and lies in another topic."""
+
+    def leave_out(number: int) -> list[dict[str, int]]:
+        return [double(number)] * (number % 2)
+
+    broker.make(topic, max_message_bytes="1000")
+    made = batten.from_range(2000).flat_map(leave_out, version="1").options(batch_size=2000)
+    written = made.write_kafka(topic, servers=broker.servers)
+    run(replace(written, output=tmp_path / "out"))
+    (token,) = broker.read(topic + ENDING)
+    assert len(token.value()) > 1000
+    assert len(broker.read(topic)) == 1000
+
+
+@pytest.mark.parametrize("transactions", [True, False])
+def test_a_topic_may_take_larger_messages_than_clients_send(
+    transactions: bool, broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic, max_message_bytes="2000000000")
+    run(job(broker, topic, tmp_path, transactions=transactions))
+    assert len(broker.read(topic)) == 12
 
 
 def test_a_topic_with_another_id_is_told(broker: Broker, topic: str, tmp_path: Path) -> None:

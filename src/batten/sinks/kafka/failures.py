@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from batten.errors import BusyError
@@ -11,7 +12,8 @@ from batten.kafka import client_errors
 from batten.kafka.client_errors import Asker, error_of, is_fenced
 from batten.sinks.failures import refused, unreached
 
-PUBLISHER = Asker(unreached=unreached, refused=refused)
+_REMEDY = "Correct the topic, or config=…, or write to another topic"
+PUBLISHER = Asker(unreached=unreached, refused=partial(refused, remedy=_REMEDY))
 
 
 @contextmanager

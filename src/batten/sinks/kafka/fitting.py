@@ -10,6 +10,7 @@ from batten.model.disk.outcomes import decode_outcomes
 from batten.model.telling.counts import count_of
 from batten.sinks.base import RejectedError, Staged
 from batten.sinks.kafka.messages import Message, ValueEncoder, encode_messages
+from batten.sinks.kafka.writing import CLIENT_BYTES_MAX, DEFAULT_BYTES_MAX
 from batten.sinks.rows.rejecting import UnstorableError
 
 if TYPE_CHECKING:
@@ -18,15 +19,12 @@ if TYPE_CHECKING:
     from batten.kafka.cluster import Cluster
     from batten.sinks.kafka.topic import KafkaTopic
 
-_DEFAULT_BYTES_MAX = 1_048_588
-"""What a broker takes that was told nothing else."""
-
 
 class TopicLimits(NamedTuple):
     """What a topic takes: messages of so many bytes, and, where it is compacted, only those that
     have a key."""
 
-    bytes_max: int = _DEFAULT_BYTES_MAX
+    bytes_max: int = DEFAULT_BYTES_MAX
     needs_keys: bool = False
 
     def refuse_no_key(self, target: str, key: str) -> None:
@@ -59,7 +57,7 @@ def find_limits(cluster: Cluster, topic: str) -> TopicLimits:
     said = cluster.read_setting(topic, "max.message.bytes")
     policies = cluster.read_setting(topic, "cleanup.policy").split(",")
     return TopicLimits(
-        bytes_max=int(said) if said.isdecimal() else _DEFAULT_BYTES_MAX,
+        bytes_max=min(int(said), CLIENT_BYTES_MAX) if said.isdecimal() else DEFAULT_BYTES_MAX,
         needs_keys="compact" in [each.strip() for each in policies],
     )
 

@@ -17,8 +17,10 @@ from batten.sinks.kafka.messages import Message
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Producer
 
-MESSAGE_BYTES_MIN = 1000
-"""No client takes a smaller limit."""
+DEFAULT_BYTES_MAX = 1_048_588
+"""The largest message that a broker takes which was told nothing else."""
+CLIENT_BYTES_MAX = 1_000_000_000
+"""The largest one that any client sends."""
 TRANSACTION_SECONDS_MAX = 900
 """What a broker grants a transaction, unless it is told otherwise."""
 BATCH_BYTES = 1_000_000
@@ -118,10 +120,11 @@ class Writer:
 
 
 def producer_settings(cluster: Cluster, bytes_max: int, **own: Any) -> dict[str, Any]:
-    """`bytes_max` is what the topic takes; 0 if that is not known."""
+    """`bytes_max` is what the topic of the rows takes; 0 if that is not known. Tokens go to another
+    one, which takes what is usual."""
     given: dict[str, Any] = {"acks": "all", "delivery.report.only.error": True, **own}
     if bytes_max:
-        given["message.max.bytes"] = max(MESSAGE_BYTES_MIN, bytes_max)
+        given["message.max.bytes"] = max(DEFAULT_BYTES_MAX, bytes_max)
         given["batch.size"] = min(BATCH_BYTES, bytes_max)
     config = {"partitioner": "murmur2_random", **cluster.config}
     return settings(cluster.servers, config, cluster.timeout_seconds, **given)
