@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
 import batten
 from batten.crashlab.staging import SCHEMA, stage_batch
@@ -328,6 +331,64 @@ def test_without_transactions_the_weaker_promise_is_told(
     assert show(tmp_path / "out").to_json()["destinations"][0]["promise"] == "at least once"
     run(job(broker, topic, tmp_path, transactions=False, items=14))
     assert [row["key"] for row in broker.read_rows(topic)] == list(range(14))
+
+
+def test_batches_that_were_given_without_tokens_are_told_as_that(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    run(job(broker, topic, tmp_path, transactions=False), limit=8)
+    with pytest.raises(InconsistentError, match="given batches without tokens") as told:
+        run(job(broker, topic, tmp_path))
+    assert "transactions=False" in told.value.next
+    run(job(broker, topic, tmp_path, transactions=False))
+    assert [row["key"] for row in broker.read_rows(topic)] == list(range(12))
+
+
+def test_a_broker_hears_later_of_a_topic_that_was_made(
+    broker: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+    ask = AdminClient.describe_configs
+
+    def hear_later(admin: AdminClient, resources: list[Any]) -> Any:
+        (resource,) = resources
+        if resource.name in asked:
+            return ask(admin, resources)
+        asked.add(resource.name)
+        answer: Future[Any] = Future()
+        answer.set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
+        return {resource: answer}
+
+    monkeypatch.setattr(AdminClient, "describe_configs", hear_later)
+    run(job(broker, topic, tmp_path))
+    assert asked == {topic, topic + ENDING}
+    assert len(broker.read(topic)) == 12
+
+
+def test_a_topic_is_known_by_its_id(
+    broker: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here another one of that name has as many messages as it had."""
+    find = Cluster.find_topic
+
+    def give_id(id: str) -> None:
+        def give(cluster: Cluster, name: str) -> Any:
+            found = find(cluster, name)
+            return found and found._replace(id=f"{id} of {name}" if name == topic else "")
+
+        monkeypatch.setattr(Cluster, "find_topic", give)
+
+    give_id("one")
+    run(job(broker, topic, tmp_path), limit=4)
+    assert batten_verify(tmp_path).findings == ()
+    give_id("two")
+    with pytest.raises(InconsistentError, match="it has another id"):
+        run(job(broker, topic, tmp_path))
+    (told,) = batten_verify(tmp_path).findings
+    assert "it has another id" in told.evidence
+    give_id("one")
+    run(job(broker, topic, tmp_path))
+    assert len(broker.read(topic)) == 12
 
 
 def test_verify_asks_the_topic(broker: Broker, topic: str, tmp_path: Path) -> None:

@@ -216,7 +216,16 @@ class Route(ABC):
         """See that it has those that came later, before it is asked whether it has all."""
 
     def _tell_loss(self, what: str) -> InconsistentError:
-        """Where it was given something, which it has no more."""
+        """Where it was given something, which it has no more, or of which it never had a token."""
+        given = self._book.find()
+        if given is not None and not given.can_be_asked:
+            return InconsistentError(
+                f"{self.shown} was given batches without tokens, so it can't be asked for them, as "
+                "the job would have it now.",
+                safe=f"Nothing was changed; {BATCHES_KEPT}",
+                next="Give it batches without tokens as before, such as by transactions=False; or "
+                "have it given all rows once more, under another name: dataset=…",
+            )
         return InconsistentError(
             f"{self.shown} was given {what}.",
             safe=f"Nothing was changed; {BATCHES_KEPT}",

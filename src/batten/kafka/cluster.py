@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -24,6 +25,8 @@ NO_OFFSET = -1
 
 DEFAULT = -1
 """As many partitions, or replicas, as the broker is set to."""
+
+_PAUSE_SECONDS = 0.05
 
 
 class Topic(NamedTuple):
@@ -141,6 +144,25 @@ class Cluster:
         except KafkaException as raised:
             if raised.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+        self._await_known(topic)
+
+    def _await_known(self, topic: str) -> None:
+        """Of several brokers, one hears later than another that a topic was made. Raises
+        `TimeoutError`."""
+        from confluent_kafka import KafkaError, KafkaException
+
+        ends_at = time.monotonic() + self.timeout_seconds
+        while True:
+            try:
+                self.read_setting(topic, "cleanup.policy")
+                if self.find_topic(topic) is not None:
+                    return
+            except KafkaException as raised:
+                if error_of(raised).code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+            if time.monotonic() > ends_at:
+                raise not_answered(self.timeout_seconds)
+            time.sleep(_PAUSE_SECONDS)
 
     def refuse_expiring(self, topic: str, kept: str) -> None:
         """Raises `RefusedError` for a topic that may lose what is kept there, such as tokens."""
