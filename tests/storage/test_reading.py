@@ -5,6 +5,7 @@ The kernel shows a process's memory as a file that nobody can read at its start.
 from __future__ import annotations
 
 import errno
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from batten.errors import StorageError
 from batten.storage.changing.setting_aside import is_same
 from batten.storage.digests import digest_file, digest_open
 from batten.storage.local.folder import LocalStorage
+from batten.storage.reading import close_with
 
 UNREADABLE = "mem"
 
@@ -79,3 +81,29 @@ def test_a_close_that_fails_changes_nothing(tmp_path: Path) -> None:
         assert file.read() == b"text"
         os.close(file.fileno())
     assert file.closed
+
+
+class Unclosable(io.BytesIO):
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            raise OSError(errno.EIO, "Input/output error")
+
+
+class Owner:
+    """Of an open file."""
+
+
+def test_a_file_is_closed_with_its_owner_though_its_close_fails() -> None:
+    owner, file = Owner(), Unclosable()
+    close_with(owner, file)
+    del owner
+    assert file.closed
+
+
+def test_a_file_is_closed_before_its_owner_is_gone() -> None:
+    owner, file = Owner(), Unclosable()
+    close = close_with(owner, file)
+    close()
+    assert file.closed
+    close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from bisect import bisect_right
 from collections.abc import Iterator
 from copy import copy
@@ -28,6 +27,7 @@ from batten.sources.landed_uses import is_noted, is_read_by, note_use
 from batten.sources.paths import require_folder, source_error, translated_errors
 from batten.storage.addresses import local_path
 from batten.storage.beneath import Beneath
+from batten.storage.reading import close_with
 
 
 class LandedSource:
@@ -146,7 +146,7 @@ class LandedReader:
                 raise refuse_deleted(self._path, self._files[place])
             self._file = self._files[place]
             self._open = open_landed(self._path, self._file)
-            weakref.finalize(self, self._open.close)
+            close_with(self, self._open)
         if self._open is None:
             raise LookupError(f"no file is open for offset {offset}")
         return self._open

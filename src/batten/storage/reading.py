@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import os
 import stat
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar
 
 from batten.storage.beneath import READ, close_read, refuse_irregular
 from batten.storage.failures import reading_failure, too_large
@@ -48,6 +49,17 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def close_with(owner: object, file: IO[Any]) -> Callable[[], object]:
+    """Have an open file closed when its owner is gone, or when what this gives is called."""
+    return weakref.finalize(owner, _close, file)
+
+
+def _close(file: IO[Any]) -> None:
+    # It is closed even so, and what was read stays what it is.
+    with suppress(OSError):
+        file.close()
+
+
 class _Reading(io.FileIO):
     def __init__(self, descriptor: int, path: str) -> None:
         super().__init__(descriptor, "rb")
@@ -66,7 +78,7 @@ class _Reading(io.FileIO):
         return self._do(super().tell)
 
     def close(self) -> None:
-        # It is closed even so, and what was read stays what it is.
+        # As above.
         with suppress(OSError):
             super().close()
 

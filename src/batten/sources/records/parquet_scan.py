@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from batten.sources.identity.digests import digest_rows, split_digests
 from batten.sources.identity.keys import NoKey, make_key, stand_in_key
 from batten.sources.identity.versions import UNREADABLE
 from batten.sources.records.input_files import InputFile
+from batten.storage.reading import close_with
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +82,7 @@ def open_parquet(source: InputFile) -> pq.ParquetFile:
     except BaseException:
         file.close()
         raise
-    weakref.finalize(found, file.close)
+    close_with(found, file)
     return found
 
 

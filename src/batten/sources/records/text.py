@@ -7,7 +7,6 @@ are the same for all of them.
 from __future__ import annotations
 
 import os
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from batten.sources.identity.versions import check_changed
 from batten.sources.paths import show_path, source_error, translated_errors
 from batten.sources.records.decoded import PLAIN, open_text, read_encoding
 from batten.sources.records.input_files import InputFile, find_input
+from batten.storage.reading import close_with
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -78,7 +78,7 @@ class RecordFile:
 
     def __init__(self, source: InputFile, encoding: str = PLAIN) -> None:
         self._file = open_text(source, encoding)
-        self._finalizer = weakref.finalize(self, self._file.close)
+        self._finalizer = close_with(self, self._file)
         self.start = len(BYTE_ORDER_MARK) if self._file.peek(3)[:3] == BYTE_ORDER_MARK else 0
         self._file.seek(self.start)
         self._offset: int | None = self.start
