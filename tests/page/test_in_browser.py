@@ -8,11 +8,14 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batten.model.disk.records import CommitRecord, decode_record, encode_record
 from batten.page.document import make_page
 
 TIME = "2026-11-21 08:00:00 UTC"
@@ -168,9 +171,15 @@ APART = """
 """
 
 
-def test_a_colour_stands_beside_its_name(browser: Any, address: str) -> None:
+def test_a_colour_stands_beside_its_name(browser: Any, work: Any, tmp_path: Path) -> None:
+    work(["a", "b", "c", "d", "e"])
+    for number, path in enumerate(sorted(Path("out.batten/commits").iterdir())):
+        record = decode_record(CommitRecord, path.read_bytes())
+        later = datetime.fromisoformat(record.time) + timedelta(seconds=20 * number)
+        path.write_bytes(encode_record(replace(record, time=later.isoformat())))
+    (tmp_path / "page.html").write_text(make_page(["out"], [], TIME).html)
     browser.show(width=320)
-    browser.open(address)
+    browser.open((tmp_path / "page.html").as_uri())
     assert browser.run("document.querySelectorAll('.axis .swatch').length") > 0
     assert browser.run(APART) == []
 
