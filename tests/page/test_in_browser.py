@@ -172,7 +172,7 @@ APART = """
 
 
 def test_a_colour_stands_beside_its_name(browser: Any, work: Any, tmp_path: Path) -> None:
-    work(["a", "b", "c", "d", "e"])
+    work([f"k{number:02}" for number in range(16)])
     for number, path in enumerate(sorted(Path("out.batten/commits").iterdir())):
         record = decode_record(CommitRecord, path.read_bytes())
         later = datetime.fromisoformat(record.time) + timedelta(seconds=20 * number)
