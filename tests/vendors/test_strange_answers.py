@@ -251,7 +251,8 @@ def test_rows_may_be_made_of_it_afterwards() -> None:
 def test_an_answer_that_does_not_say_what_it_used_is_a_row(usage: Any) -> None:
     report = run(Score, Client({**say(GOOD), "usage": usage}))
     assert row() == {"score": 0.5}
-    assert report.usage is None
+    assert report.usage is not None
+    assert report.usage.calls_untold == 1
 
 
 def test_its_error_goes_from_process_to_process() -> None:
