@@ -430,8 +430,9 @@ def test_a_registry_that_says_no_is_told(
 
 
 def test_a_registry_that_is_not_there_is_told(broker: Broker, topic: str, tmp_path: Path) -> None:
+    gone = "http://127.0.0.1:1"
     with pytest.raises(StorageError, match="refused"):
-        run(job(broker, topic, tmp_path, schema_registry="http://127.0.0.1:1"))
+        run(job(broker, topic, tmp_path, schema_registry=gone))
     assert broker.read(topic) == []
 
 
@@ -476,9 +477,9 @@ def test_a_password_is_read_when_it_is_needed_and_kept_nowhere(
     ("options", "told"),
     [
         ({"schema_registry": "http://me:secret@registry"}, "has an @"),
-        ({"schema_registry": "registry:8081"}, "no address of a registry"),
+        ({"schema_registry": "schemas.example:8081"}, "no address of a registry"),
         ({"schema_registry": "ftp://registry"}, "no address of a registry"),
-        ({"schema_registry": "http://registry:8081?x=1"}, "no address of a registry"),
+        ({"schema_registry": "http://schemas.example:8081?x=1"}, "no address of a registry"),
         ({"schema_registry": "http://registry:x"}, "no address of a registry"),
         ({"schema_registry": 5}, "is no address"),
         ({"schema_registry": "http://registry", "format": "json"}, "is for values of Avro"),

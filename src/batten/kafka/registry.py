@@ -40,7 +40,7 @@ def refuse_unusable_address(address: object) -> None:
     """Raises `UsageError` for what is no address, and for one that has a password in it."""
     if isinstance(address, Secret):
         return
-    told = 'Give one such as "https://registry:8081".'
+    told = 'Give one such as "https://schemas.example:8081".'
     if not isinstance(address, str) or not address.isprintable():
         raise usage_error("schema_registry= is no address.", told)
     if "@" in address:
@@ -72,7 +72,7 @@ class Registry:
         if not _is_address(written):
             raise usage_error(
                 f"What {address} holds is no address of a registry.",
-                "Set it to one such as https://user:password@registry:8081.",
+                "Set it to one such as https://user:password@schemas.example:8081.",
             )
         parts = urlsplit(written)
         place = parts.netloc.rpartition("@")[2]

@@ -44,8 +44,9 @@ class TopicOutputs(Outputs):
             format: "json", the default, makes each value an object. "avro" makes it a record of
                 Avro. "arrow" makes it a stream of Arrow with the one row.
             schema_registry: The address of the schema registry that gets the schema of "avro", such
-                as `https://registry:8081`; with a password in it, the `batten.Secret` that holds
-                it. By default there is none, and schemas go into the topic `TOPIC-batten-schemas`.
+                as `https://schemas.example:8081`; with a password in it, the `batten.Secret` that
+                holds it. By default there is none, and schemas go into the topic
+                `TOPIC-batten-schemas`.
             config: Further settings of the client, by librdkafka's names, such as
                 `{"sasl.password": batten.Secret("KAFKA_PASSWORD")}`. By default there are none.
             transactions: Whether each batch is a transaction of the broker; True by default. Give
