@@ -57,11 +57,26 @@ def test_an_item_with_more_tokens_goes_alone(job: Any) -> None:
 
 
 def test_an_item_whose_tokens_cannot_be_counted_fails_alone(job: Any) -> None:
-    done = write(job, 'tokens_max=50, tokens=lambda row: 4 // (row["number"] - 7)').run()
+    done = write(job, 'tokens_max=50, tokens=lambda row: 4 // abs(row["number"] - 7)').run()
     assert done.code == 3, done.err
     assert list(job.quarantined()) == ["7"]
     assert job.quarantined()["7"][0].startswith("ZeroDivisionError")
     assert len(job.rows()) == 39
+
+
+@pytest.mark.parametrize("told", ["-1", "float('nan')", "float('inf')", "None", "'3'", "10**400"])
+def test_a_count_of_tokens_that_limits_nothing_fails_its_item_alone(told: str, job: Any) -> None:
+    counted = f'tokens_max=50, tokens=lambda row: {told} if row["number"] == 7 else 1'
+    done = write(job, counted).run("--jobs", "1")
+    assert done.code == 3, done.err
+    assert list(job.quarantined()) == ["7"]
+    assert job.quarantined()["7"][0].startswith("ValueError: `tokens` gave ")
+    assert len(job.rows()) == 39
+
+
+@pytest.mark.parametrize("told", ["2.5", "True", "__import__('numpy').int64(2)"])
+def test_tokens_are_any_number(told: str, job: Any) -> None:
+    assert write(job, f"tokens_max=50, tokens=lambda row: {told}").run().code == 0
 
 
 @pytest.mark.parametrize("own", ["", ", concurrency=1"])

@@ -269,8 +269,8 @@ class Steps(TableOutputs):
             items: How many items one call gets; by default a whole batch.
             tokens_max: How many tokens the rows of one call have at most. Items are cut there, too.
                 One that has more goes alone. By default there is no limit. It needs `tokens`.
-            tokens: Tells how many tokens a row has, from the row as a dict; by default there is
-                none, and none is needed without `tokens_max`.
+            tokens: Tells how many tokens a row has, from the row as a dict: a number from 0 on. By
+                default there is none, and none is needed without `tokens_max`.
             concurrency: How many workers of its own the function gets, and so how many calls are in
                 hand at most. By default the worker that has the items calls it.
             devices: What these workers compute on, as for `map`. By default none is named.

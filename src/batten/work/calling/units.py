@@ -6,12 +6,15 @@ ran out of memory, it is first made with each half of them (decision 0138).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 
 from batten.jobs.step import Step
+from batten.model.telling.cutting import cut_middle
 from batten.rows.arrays import integers
 from batten.rows.fitting import Unfit
 from batten.rows.rows import ITEM, as_row, build_tables
@@ -113,7 +116,7 @@ class UnitCalls:
         if self._tokens is None:
             return 0
         try:
-            return sum(self._tokens(row) for row in group[1])
+            return sum(_read_tokens(self._tokens(row)) for row in group[1])
         except BaseException as error:
             raise as_final(error, 1) from error
 
@@ -240,3 +243,11 @@ def fail_rows(item: int, why: str, rows: str) -> Failure:
     """The failure of an item whose rows can't be kept; they are in the quarantine as they were."""
     told = without_secrets(f"What it gave: {rows}\n") if rows else ""
     return Failure(item=item, error=why, trace=told, attempts=1)
+
+
+def _read_tokens(told: Any) -> float:
+    """A number that limits nothing, such as NaN, would let a call grow without end."""
+    with suppress(TypeError, ValueError, OverflowError):
+        if not isinstance(told, str | bytes) and 0 <= (number := float(told)) < math.inf:
+            return number
+    raise ValueError(f"`tokens` gave {cut_middle(repr(told), 100)}, which is no number from 0 on")
