@@ -16,7 +16,7 @@ import batten
 from batten.crashlab.servers.ports import find_ports
 from batten.errors import UsageError
 from batten.executors.call_rates import Limiter, Limits
-from batten.work.own_workers.server import read_waiting
+from batten.work.own_workers.server import is_taken, read_waiting
 
 END_SECONDS_MAX = 60.0
 
@@ -154,6 +154,24 @@ def test_one_that_cannot_be_started_is_the_jobs_failure(job: Any, port: int) -> 
     assert "no-such-server" in done.err
 
 
+def test_nothing_is_asked_of_another_server_that_has_its_address(job: Any, port: int) -> None:
+    write(job, port, "0 0", "ready_seconds_max=1")
+    other = subprocess.Popen([sys.executable, "server.py", str(port), "0", "0"], cwd=job.path)
+    try:
+        until = time.monotonic() + END_SECONDS_MAX
+        while not is_taken(f"http://127.0.0.1:{port}") and time.monotonic() < until:
+            time.sleep(0.05)
+        done = job.run()
+        assert done.code == 1, done.err
+        assert "Another server answers" in done.err
+        assert len(list(job.path.glob("started-*"))) == 1
+    finally:
+        other.kill()
+        other.wait()
+    assert job.run().code == 0
+    assert len(job.rows()) == 60
+
+
 def test_one_that_is_never_ready_is_the_jobs_failure(job: Any, port: int) -> None:
     done = write(job, port, "0 1000000", "ready_seconds_max=1").run()
     assert done.code == 1, done.err
@@ -226,6 +244,11 @@ def test_what_is_no_server_is_refused() -> None:
         {"command": None},
         {"command": [1]},
         {"url": 8000},
+        {"url": "http://"},
+        {"url": "http://127.0.0.1:99999"},
+        {"url": "http://127.0.0.1:0"},
+        {"url": "http://127.0.0.1:8000/v1"},
+        {"url": "http://me:word@127.0.0.1:8000"},
         {"ready_seconds_max": "long"},
         {"ready_seconds_max": float("nan")},
         {"restarts_max": 1.5},

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from batten.errors import UsageError, usage_error
 
@@ -45,7 +46,7 @@ class ModelServer:
         if not self.words:
             raise _refuse("command is empty.", _EXAMPLE)
         url: Any = self.url
-        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        if not isinstance(url, str) or not _is_address(url):
             raise _refuse(f"url is {url!r}.", 'Give its address: "http://127.0.0.1:8000".')
         seconds: Any = self.ready_seconds_max
         restarts: Any = self.restarts_max
@@ -59,6 +60,20 @@ class ModelServer:
         if isinstance(self.command, str):
             return tuple(shlex.split(self.command))
         return tuple(os.fspath(word) for word in self.command)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_plain = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and is_plain
+        )
+    except ValueError:
+        return False
 
 
 _EXAMPLE = 'Say how it is started: ["vllm", "serve", "…"].'

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import subprocess
 import threading
 import urllib.request
 from contextlib import suppress
 from http.client import HTTPException
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
+from urllib.parse import urlsplit
 
 from batten.errors import FailedRunError
 from batten.executors.answers import find_status, is_of_connection
@@ -25,6 +27,8 @@ from batten.jobs.model_server import ModelServer
 LOOK_SECONDS = 0.25
 _ANSWER_SECONDS_MAX = 5.0
 _ANSWER_BYTES_MAX = 1 << 20
+_FREE_SECONDS_MAX = 5.0
+_PORTS = {"http": 80, "https": 443}
 _WAITING = re.compile(
     rb"^(?:vllm:num_requests_waiting|llamacpp:requests_deferred)(?:\{[^}\n]*\})?\s+([0-9.eE+]+)",
     re.MULTILINE,
@@ -47,6 +51,28 @@ def read_waiting(metrics: bytes) -> int | None:
     with suppress(ValueError, OverflowError):
         return int(sum(map(float, found))) if found else None
     return None
+
+
+def await_free(url: str) -> bool:
+    """Whether nobody listens at the address. One of a run that was killed may be about to end."""
+    until = monotonic() + _FREE_SECONDS_MAX
+    while is_taken(url):
+        if monotonic() > until:
+            return False
+        sleep(0.05)
+    return True
+
+
+def is_taken(url: str) -> bool:
+    """Whether somebody listens at the address now."""
+    parts = urlsplit(url)
+    port = parts.port or _PORTS[parts.scheme]
+    try:
+        with socket.create_connection((parts.hostname, port), _ANSWER_SECONDS_MAX) as connection:
+            # A free port of this machine may be given to the very socket that looks for it.
+            return bool(connection.getsockname() != connection.getpeername())
+    except OSError:
+        return False
 
 
 class ServerState:
@@ -100,7 +126,8 @@ class KeptServer:
         executor.start(keep_server)
 
     def begin(self) -> None:
-        """Begin it, as soon as there is an item for it. It may be repeated."""
+        """Begin it, as soon as there is an item for it. It may be repeated. Raises `FailedRunError`
+        where another server has its address."""
         if self._thread is None and self._executor is not None:
             self._submit(self._executor)
             self._thread = threading.Thread(target=self._watch, daemon=True, name="batten-server")
@@ -141,6 +168,14 @@ class KeptServer:
             self._thread.join()
 
     def _submit(self, executor: Executor) -> None:
+        # A server that can't have its address may take minutes to see it. Until then the other one
+        # would answer, perhaps with another model.
+        if not await_free(self._server.url):
+            raise FailedRunError(
+                f"Another server answers at {self._server.url} already, so this one can't begin.",
+                safe=_SAFE + " The other server was asked for nothing.",
+                next="End it, or give this one another port in command= and url=.",
+            )
         self._began = monotonic()
         executor.submit(self._ends, self._server.words)
 
