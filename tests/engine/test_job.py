@@ -248,6 +248,23 @@ def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert error.what == "folder is a folder, not a job file."
 
 
+@pytest.mark.parametrize("kind", ["pipe", "standard input"])
+def test_what_can_be_read_only_once_is_no_job(kind: str, tmp_path: Path) -> None:
+    job = tmp_path / "job.py"
+    job.write_text(ONE)
+    read, write = os.pipe()
+    os.write(write, ONE.encode())
+    os.close(write)
+    with job.open() as file:
+        handle = read if kind == "pipe" else file.fileno()
+        error = refusal(lambda: load_job(f"/dev/fd/{handle}", {}, Pipeline))
+    os.close(read)
+    assert "no file that stays" in error.what
+    pipe = tmp_path / "pipe.py"
+    os.mkfifo(pipe)
+    assert "no file that stays" in refusal(lambda: load_job(str(pipe), {}, Pipeline)).what
+
+
 def test_odd_file_names(load: Load) -> None:
     for file in ("my-job.py", "2026 04.py", "a:b.py", "größe.py", "noext"):
         assert load(ONE, file=file).name == "pipeline"

@@ -143,6 +143,16 @@ def _parse(spec: str) -> _Request:
         raise request.refusal(
             f"There is no job file {written}.", hint or "Check the name, and the folder you are in."
         )
+    # The output lies beside the job, and the next run reads the job again.
+    if not is_file(request.path) or str(request.path.parent) in (
+        "/dev",
+        "/dev/fd",
+        "/proc/self/fd",
+    ):
+        raise request.refusal(
+            f"{written} is no file that stays, so no later run could read the job again.",
+            "Save the job as a file, and name that.",
+        )
     return request
 
 
