@@ -58,6 +58,67 @@ def test_a_colon_makes_no_address(path: str) -> None:
     assert local_path(Path(path)) == str(Path(path))
 
 
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "home"
+    (home / "in").mkdir(parents=True)
+    (home / "in" / "a.txt").write_text("a")
+    (home / "rows.jsonl").write_text('{"id": 1}\n')
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path / "here")
+    return home
+
+
+SOURCES: dict[str, Callable[[], Any]] = {
+    "files": lambda: batten.from_files("~/in/*.txt"),
+    "rows": lambda: batten.from_jsonl("~/rows.jsonl", key="id"),
+}
+OUTPUTS: dict[str, Callable[[Any], Any]] = {
+    "parts": lambda job: job.write_parquet("~/out"),
+    "lines": lambda job: job.write_jsonl("~/out.jsonl"),
+    "table": lambda job: job.write_sqlite("~/out.db", "rows"),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_home_folder_is_meant_as_by_a_shell(source: str, output: str, home: Path) -> None:
+    job = OUTPUTS[output](SOURCES[source]().map(lambda value: {"it": str(value)}))
+    assert job.run(progress=False, executor="serial").rows == 1
+    assert any(home.glob("out*"))
+    assert list(Path().iterdir()) == []
+    assert main(["diagnose", f"~/{next(home.glob('out*')).name}"]) == 0
+
+
+def test_a_name_that_begins_with_a_tilde_is_a_name(home: Path) -> None:
+    for name in ("~backup", "./~/out", "a~/b"):
+        assert local_path(name) == name
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+@pytest.mark.parametrize("output", [*OUTPUTS, "files"])
+def test_what_no_file_can_be_called_is_refused(output: str, name: str, home: Path) -> None:
+    outputs = {
+        "parts": lambda job: job.write_parquet(name),
+        "lines": lambda job: job.write_jsonl(name),
+        "table": lambda job: job.write_sqlite(name, "rows"),
+        "files": lambda job: job.write_files(name + "{key}"),
+    }
+    with pytest.raises(UsageError, match="can't be the name of a file"):
+        outputs[output](batten.from_range(2).map(str))
+    with pytest.raises(UsageError, match=r"name of a file|Not a path"):
+        batten.from_files(name)
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_what_each_process_has_by_itself_is_no_source(name: str, home: Path) -> None:
+    with (home / "rows.jsonl").open() as file:
+        job = batten.from_jsonl(name.format(file.fileno()), key="id").map(str)
+        with pytest.raises(UsageError, match="cannot be read twice"):
+            job.write_parquet("out").run(progress=False)
+
+
 @pytest.mark.parametrize(
     ("address", "path"),
     [

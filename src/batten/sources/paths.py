@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from batten.errors import StorageError, UsageError
-from batten.storage.addresses import local_path
+from batten.storage.addresses import is_of_one_process, local_path
 
 SAFE = "Nothing was changed."
 CORRECT_PATH = "Correct the path. A relative one is relative to the folder of the job file."
@@ -43,7 +43,7 @@ def require_file(path: Path, *, if_folder: str = CORRECT_PATH) -> None:
         raise absent_input(f"There is no file {show_path(path)}.")
     if stat.S_ISDIR(mode):
         raise UsageError(f"{show_path(path)} is a folder, not a file.", safe=SAFE, next=if_folder)
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(mode) or is_of_one_process(path):
         raise UsageError(
             f"{show_path(path)} is not a regular file, so it cannot be read twice.",
             safe=SAFE,

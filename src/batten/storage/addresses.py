@@ -42,10 +42,29 @@ def has_more_than_a_place(rest: str) -> bool:
 
 
 def as_written(path: object) -> str:
-    """A path or an address, as it was written. Raises `UsageError` for what is neither."""
-    if isinstance(path, str | bytes | os.PathLike):
-        return os.fsdecode(path)
-    raise usage_error(f"{path!r} is no path.", 'Give a text or a pathlib.Path: "features/".')
+    """A path or an address, as it was written. `~/` is the user's home folder, as shells have it.
+    Raises `UsageError` for what is neither."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise usage_error(f"{path!r} is no path.", 'Give a text or a pathlib.Path: "features/".')
+    written = os.fsdecode(path)
+    if "\0" in written or not _can_be_named(written):
+        raise usage_error(f"{written!r} can't be the name of a file.", "Name it otherwise.")
+    if written == "~" or written.startswith("~/"):
+        return os.path.expanduser(written)
+    return written
+
+
+def _can_be_named(written: str) -> bool:
+    try:
+        return bool(os.fsencode(written)) or not written
+    except UnicodeEncodeError:
+        return False
+
+
+def is_of_one_process(path: str | os.PathLike[str]) -> bool:
+    """Whether the name, such as `/dev/stdin`, stands for an open file of whoever asks: to another
+    process it is another file, or none."""
+    return os.path.abspath(path).startswith(("/dev/std", "/dev/fd/", "/proc/self/"))
 
 
 def local_path(path: str | os.PathLike[str]) -> str:

@@ -26,7 +26,7 @@ from batten.jobs.parameters import BadParameters, bind_parameters
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
 from batten.printable import without_modules
-from batten.storage.addresses import local_path
+from batten.storage.addresses import is_of_one_process, local_path
 from batten.storage.local.there import exists, is_file, is_folder
 
 Loaded = TypeVar("Loaded", bound=Definition)
@@ -144,11 +144,7 @@ def _parse(spec: str) -> _Request:
             f"There is no job file {written}.", hint or "Check the name, and the folder you are in."
         )
     # The output lies beside the job, and the next run reads the job again.
-    if not is_file(request.path) or str(request.path.parent) in (
-        "/dev",
-        "/dev/fd",
-        "/proc/self/fd",
-    ):
+    if not is_file(request.path) or is_of_one_process(request.path):
         raise request.refusal(
             f"{written} is no file that stays, so no later run could read the job again.",
             "Save the job as a file, and name that.",
