@@ -23,6 +23,7 @@ from batten.rows.python_types import read_type
 from batten.rows.schema import read_schema_option
 from batten.rows.type_texts import read_type_text
 from batten.run.identity import identify_pipeline
+from batten.sinks.files.formats import FORMATS
 
 LEAVES: list[pa.DataType] = [
     *(pa.null(), pa.bool_(), pa.int8(), pa.uint64(), pa.float16(), pa.float32(), pa.float64()),
@@ -273,6 +274,52 @@ def test_what_the_refusal_says_can_be_pasted(tmp_path: Any) -> None:
     pipeline = pipeline.options(schema=schema)
     report = pipeline.write_parquet(tmp_path / "out").run(executor="serial")
     assert (report.status, report.accounts.quarantined) == ("complete", 0)
+
+
+def _count(number: int) -> dict[str, int]:
+    return {"n": number}
+
+
+UNFIT: list[pa.DataType] = [
+    *(pa.decimal128(5, -2), pa.list_(pa.decimal256(5, -2)), pa.month_day_nano_interval()),
+    *(pa.dense_union([pa.field("a", pa.int8())]), pa.binary(0)),
+    *(pa.run_end_encoded(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.list_(pa.int8()))),
+]
+
+
+@pytest.mark.parametrize("kind", UNFIT, ids=str)
+def test_a_type_that_no_file_can_hold_is_refused_before_anything_is_done(
+    kind: pa.DataType, tmp_path: pathlib.Path
+) -> None:
+    called: list[int] = []
+    made = batten.from_range(3).map(called.append).options(schema=pa.schema([("a", kind)]))
+    with pytest.raises(batten.UsageError, match=r"'a' the type .* which Parquet can't hold"):
+        made.write_parquet(tmp_path / "out").run(executor="serial")
+    assert (called, list(tmp_path.iterdir())) == ([], [])
+    with pytest.raises(batten.UsageError, match="Parquet can't hold the column 'a'"):
+        FORMATS["parquet"](pa.schema([("a", kind)]))
+
+
+@pytest.mark.parametrize("kind", UNFIT, ids=str)
+def test_tables_with_a_type_that_no_file_can_hold_are_refused(
+    kind: pa.DataType, tmp_path: pathlib.Path
+) -> None:
+    def make(batch: pa.Table) -> pa.Table:
+        return batch.append_column("a", pa.nulls(len(batch), kind))
+
+    made = batten.from_range(3).map(_count).map_batches(make).write_parquet(tmp_path / "out")
+    with pytest.raises(batten.UsageError, match=r"'a' of type .* Parquet can't hold") as told:
+        made.run(executor="serial")
+    assert "Give the column another type" in told.value.next
+    assert batten.diagnose(tmp_path / "out").state == "INTERRUPTED"
+
+
+def test_types_with_a_field_that_is_never_null_can_be_held(tmp_path: pathlib.Path) -> None:
+    kind = pa.struct([pa.field("a", pa.int8(), nullable=False)])
+    made = batten.from_range(3).map(lambda n: {"a": {"a": n}}, version="1")
+    made = made.options(schema=pa.schema([pa.field("a", kind)]))
+    made.write_parquet(tmp_path / "out").run(executor="serial")
+    assert pq.read_table(tmp_path / "out").schema.field("a").type == kind
 
 
 def test_values_that_are_no_columns_are_stored_as_what_stands_for_them(tmp_path: Any) -> None:

@@ -14,9 +14,14 @@ from batten.rows.fitting import fits
 from batten.rows.python_types import read_type
 from batten.rows.row_classes import find_fields
 
+OTHER_TYPE = "Give the column another type: a decimal whose scale is 0 or more, or a text."
+"""What to do with a column that Parquet can't hold."""
+
 
 def read_schema_option(option: Any, key_column: str) -> pa.Schema:
     """The schema that `.options(schema=…)` asks for, without the key column."""
+    from batten.sinks.parquet import find_unfit
+
     if isinstance(option, pa.Schema):
         fields = list(option)
     else:
@@ -33,7 +38,14 @@ def read_schema_option(option: Any, key_column: str) -> pa.Schema:
         raise usage_error(
             f"schema= has the column {repeated[0]!r} twice.", "Name each column once."
         )
-    return pa.schema([field for field in fields if field.name != key_column])
+    schema = pa.schema([field for field in fields if field.name != key_column])
+    if (unfit := find_unfit(schema)) is not None:
+        raise usage_error(
+            f"schema= gives the column {unfit.name!r} the type {show_type(unfit.type)}, which "
+            "Parquet can't hold.",
+            OTHER_TYPE,
+        )
+    return schema
 
 
 def _read_type(name: Any, kind: Any) -> pa.DataType:

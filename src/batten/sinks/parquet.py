@@ -24,6 +24,24 @@ def encode_rows(table: pa.Table) -> pa.Buffer:
     return _encode(table, {})
 
 
+def find_unfit(schema: pa.Schema) -> pa.Field | None:
+    """The first column that Parquet can't hold; None if it can hold all."""
+    return next((field for field in schema if not _is_storable(field)), None)
+
+
+def _is_storable(field: pa.Field) -> bool:
+    """Told by a try: the library alone knows."""
+    tried = pa.schema([field.with_nullable(True)])
+    try:
+        with pq.ParquetWriter(pa.BufferOutputStream(), tried) as writer:
+            writer.write_table(pa.table([pa.nulls(1, field.type)], schema=tried))
+    except (NotImplementedError, OSError):
+        return False
+    except pa.ArrowInvalid:
+        pass  # A null where a field within allows none: other values may be there.
+    return True
+
+
 def _encode(table: pa.Table, metadata: dict[str, str]) -> pa.Buffer:
     table = table.combine_chunks()
     kept = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"pandas"}

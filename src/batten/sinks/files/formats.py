@@ -82,6 +82,15 @@ def encode_parquet(schema: pa.Schema, *, has_checksums: bool = False) -> Encode:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from batten.sinks.parquet import find_unfit
+
+    if (unfit := find_unfit(schema)) is not None:
+        raise UsageError(
+            f"Parquet can't hold the column {unfit.name!r}, which is {show_type(unfit.type)}.",
+            safe="Nothing was written.",
+            next="Give it another type, or write .jsonl.",
+        )
+
     def encode(batches: Batches) -> Iterator[Piece]:
         file = _Pieces()
         with pq.ParquetWriter(

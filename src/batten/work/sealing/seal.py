@@ -19,9 +19,9 @@ from batten.plan.plan import Plan, PlanBatch
 from batten.rows.arrays import integers
 from batten.rows.declared import Declared
 from batten.rows.rows import ITEM, conform_table
-from batten.rows.schema import find_unknown_columns, join_schemas
+from batten.rows.schema import OTHER_TYPE, find_unknown_columns, join_schemas
 from batten.run.clock import utc_now
-from batten.sinks.parquet import encode_part
+from batten.sinks.parquet import encode_part, find_unfit
 from batten.work.calling.calls import Failure
 from batten.work.items import fail_unfitting
 from batten.work.sealing.batch_checks import Rule, check_batch
@@ -29,7 +29,7 @@ from batten.work.staged.chunk_files import Piece, TakenOver
 
 
 class PinRefusedError(UsageError):
-    """The first rows leave the type of a column open."""
+    """The first rows leave the type of a column open, or it is one that no part can have."""
 
 
 @value_class
@@ -159,6 +159,13 @@ def _pin(batch: PlanBatch, tables: Sequence[pa.Table], declared: Declared) -> pa
             f"The type of {listed} can't be known: no value in the first {batch.items} items.",
             safe="What was finished stays staged and is used again; nothing was published.",
             next=f"Say the types and run it again: .options(schema={{{known}}})",
+        )
+    if (unfit := find_unfit(schema)) is not None:
+        raise PinRefusedError(
+            f"Rows have the column {unfit.name!r} of type {show_type(unfit.type)}, which Parquet "
+            "can't hold.",
+            safe="What was finished stays staged; nothing was published.",
+            next=OTHER_TYPE,
         )
     return schema
 
