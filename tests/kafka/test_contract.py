@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batten.kafka import cluster
+from batten.kafka import cluster, sending
 from batten.sinks.kafka import destination, tokens, writing
 from batten.sinks.kafka.sink import KafkaSink
 from batten.testing import SinkContract
@@ -40,4 +40,4 @@ class TestTopic(SinkContract):
         self.broker.delete([self.topic])
 
     def list_code(self, sink: Any) -> Collection[str]:
-        return [inspect.getfile(each) for each in (cluster, destination, tokens, writing)]
+        return [inspect.getfile(each) for each in (cluster, destination, sending, tokens, writing)]

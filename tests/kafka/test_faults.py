@@ -20,7 +20,7 @@ import batten
 from batten.crashlab.servers.broker_relay import Asked, BrokerRelay, nth
 from batten.crashlab.servers.relay import Mishap
 from batten.errors import BusyError, InconsistentError, RefusedError, StorageError
-from batten.kafka import cluster
+from batten.kafka import cluster, sending
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.kafka import destination, tokens, writing
 from batten.sinks.kafka.failures import translated
@@ -263,7 +263,7 @@ def test_a_driver_that_is_killed_again_and_again(
     pipeline = job(broker.servers, topic, tmp_path, batches=batches)
     given = [broker.servers, topic, str(batches * BATCH), str(BATCH)]
     reader = subprocess.Popen([sys.executable, "-c", READER, *given], stdout=subprocess.PIPE)
-    files = [inspect.getfile(each) for each in (cluster, destination, tokens, writing)]
+    files = [inspect.getfile(each) for each in (cluster, destination, sending, tokens, writing)]
     killed = sum(
         kill_at_line(lambda: run(pipeline), files, seeded.randrange(1, LINES)) for _ in range(kills)
     )

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from batten.kafka.cluster import DEFAULT, Cluster
+from batten.kafka.sending import drop, send_all
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.sinks.base import Staged
 from batten.sinks.kafka.failures import translated
 from batten.sinks.kafka.fitting import Fitting, TopicLimits, find_limits, refuse_unknown_key
 from batten.sinks.kafka.messages import VALUE_FORMATS, Message
-from batten.sinks.kafka.writing import drop, producer_settings, send_all
+from batten.sinks.kafka.writing import producer_settings
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import RefusedError, refused_there
 from batten.kafka.client_errors import error_of, is_fenced
 from batten.kafka.cluster import Cluster
-from batten.kafka.connecting import not_answered, settings
+from batten.kafka.connecting import settings
+from batten.kafka.sending import codes_of_given_up, drop, send_all
 from batten.sinks.kafka.messages import Message
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, Producer
+    from confluent_kafka import Producer
 
 DEFAULT_BYTES_MAX = 1_048_588
 """The largest message that a broker takes which was told nothing else."""
@@ -24,8 +23,6 @@ CLIENT_BYTES_MAX = 1_000_000_000
 TRANSACTION_SECONDS_MAX = 900
 """What a broker grants a transaction, unless it is told otherwise."""
 BATCH_BYTES = 1_000_000
-ANY_PARTITION = -1
-_POLL_SECONDS = 0.05
 _ABORT_SECONDS = 5.0
 
 
@@ -87,7 +84,7 @@ class Writer:
         try:
             yield
         except KafkaException as raised:
-            if error_of(raised).code() in _codes_of_given_up():
+            if error_of(raised).code() in codes_of_given_up():
                 self._producer.begin_transaction()
             raise
 
@@ -128,87 +125,6 @@ def producer_settings(cluster: Cluster, bytes_max: int, **own: Any) -> dict[str,
         given["batch.size"] = min(BATCH_BYTES, bytes_max)
     config = {"partitioner": "murmur2_random", **cluster.config}
     return settings(cluster.servers, config, cluster.timeout_seconds, **given)
-
-
-def send_all(producer: Producer, topic: str, messages: Iterable[Message], seconds: float) -> None:
-    """All are with the broker when this returns. Raises `TimeoutError` when none of them gets there
-    for so long, and the client's error for the first one that was not taken: what the client says
-    of those that come after it tells less."""
-    from confluent_kafka import KafkaException
-
-    refused: list[KafkaError] = []
-    given_up: list[KafkaError] = []
-
-    def note(error: KafkaError | None, message: object) -> None:
-        if error is not None:
-            (given_up if error.code() in _codes_of_given_up() else refused).append(error)
-
-    try:
-        for each in messages:
-            _send(producer, topic, each, seconds, note)
-        _wait(producer, seconds, lambda left, before: left == 0)
-    except KafkaException:
-        producer.poll(0)
-        if not refused:
-            raise
-    if failed := refused + given_up:
-        raise KafkaException(failed[0])
-
-
-def _codes_of_given_up() -> tuple[int, ...]:
-    """What a client says of messages that it has not sent because of something else."""
-    from confluent_kafka import KafkaError
-
-    return KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT
-
-
-def _send(
-    producer: Producer,
-    topic: str,
-    message: Message,
-    seconds: float,
-    on_delivery: Callable[..., None],
-) -> None:
-    partition = ANY_PARTITION if message.partition is None else message.partition
-    while True:
-        try:
-            producer.produce(
-                topic,
-                message.value,
-                message.key,
-                partition,
-                on_delivery=on_delivery,
-                headers=message.headers,
-            )
-        except BufferError:
-            _wait(producer, seconds, lambda left, before: left < before)
-        else:
-            return
-
-
-def _wait(producer: Producer, seconds: float, is_enough: Any) -> None:
-    before = left = len(producer)
-    ends_at = time.monotonic() + seconds
-    while not is_enough(left, before):
-        now = producer.flush(_POLL_SECONDS)
-        if now < left:
-            ends_at = time.monotonic() + seconds
-        elif time.monotonic() > ends_at:
-            raise not_answered(seconds)
-        left = now
-
-
-def drop(producer: Producer) -> None:
-    """Let go of it at once: what is on the way is forgotten. The broker undoes what was begun."""
-    from confluent_kafka import KafkaException
-
-    with suppress(KafkaException, RuntimeError):
-        producer.purge()
-        producer.flush(0)
-    with warnings.catch_warnings(), suppress(KafkaException, RuntimeError):
-        # It warns that a transaction could not be undone, which the next of that name does.
-        warnings.simplefilter("ignore")
-        producer.close()
 
 
 def _transaction_milliseconds(timeout_seconds: float) -> int:
