@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 
 import batten
 from batten.crashlab.staging import SCHEMA, stage_batch
@@ -21,10 +17,11 @@ from batten.errors import BusyError, InconsistentError, RefusedError, UsageError
 from batten.inspect.diagnose import diagnose
 from batten.inspect.show import show
 from batten.inspect.verifying.verify import verify
-from batten.kafka.cluster import Cluster
-from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED
+from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, Delivery
 from batten.model.disk.destinations.tokens import PublishEnd
+from batten.model.disk.records import decode_record, encode_record
 from batten.pipeline.pipeline import Pipeline
+from batten.plan.differing import ChangedJobError
 from batten.sinks.kafka.sink import KafkaSink
 from batten.sinks.kafka.tokens import ENDING
 from batten.testing.opening import open_sink
@@ -117,187 +114,6 @@ def test_what_can_not_be_is_told_first(
     assert broker.read(topic) == []
 
 
-def grow(number: int) -> dict[str, str]:
-    """No compression makes it small."""
-    return {"text": os.urandom(3000 if number == 5 else 10).hex()}
-
-
-def test_an_item_that_is_too_large_is_set_aside(broker: Broker, topic: str, tmp_path: Path) -> None:
-    broker.make(topic, max_message_bytes="2000")
-    made = batten.from_range(12).map(grow, version="1").options(batch_size=4)
-    written = made.write_kafka(topic, servers=broker.servers)
-    report = run(replace(written, output=tmp_path / "out"))
-    assert (report.accounts.committed, report.accounts.quarantined) == (11, 1)
-    keys = [row["key"] for row in broker.read_rows(topic)]
-    assert keys == [number for number in range(12) if number != 5]
-    (failed,) = show(tmp_path / "out").quarantined
-    assert failed.key == "5"
-    assert "the topic takes 2,000" in failed.error
-
-
-def test_a_batch_of_many_small_messages_fits_a_topic_of_small_ones(
-    broker: Broker, topic: str, tmp_path: Path
-) -> None:
-    broker.make(topic, max_message_bytes="2000")
-    made = batten.from_range(400).map(double, version="1").options(batch_size=400)
-    written = made.write_kafka(topic, servers=broker.servers)
-    run(replace(written, output=tmp_path / "out"))
-    assert [row["key"] for row in broker.read_rows(topic)] == list(range(400))
-
-
-@pytest.mark.parametrize("transactions", [True, False])
-def test_a_compacted_topic_takes_rows_with_a_key_alone(
-    transactions: bool, broker: Broker, topic: str, tmp_path: Path
-) -> None:
-    def leave_out(number: int) -> dict[str, str | None]:
-        return {"name": None if number == 5 else f"n{number}"}
-
-    broker.make(topic, cleanup_policy="compact")
-    with pytest.raises(RefusedError, match="takes no message without a key") as told:
-        run(job(broker, topic, tmp_path, transactions=transactions))
-    assert "key=…" in told.value.next
-    made = batten.from_range(12).map(leave_out, version="1").options(batch_size=4)
-    written = made.write_kafka(topic, servers=broker.servers, key="name", transactions=transactions)
-    report = run(replace(written, output=tmp_path / "keyed"))
-    assert (report.accounts.committed, report.accounts.quarantined) == (11, 1)
-    (failed,) = show(tmp_path / "keyed").quarantined
-    assert (failed.key, "has no key" in failed.error) == ("5", True)
-
-
-@pytest.mark.parametrize("transactions", [True, False])
-def test_why_a_broker_did_not_take_a_message_is_told(
-    transactions: bool,
-    broker: Broker,
-    topic: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Here nobody knew before that it would not: to read its settings may be forbidden."""
-    monkeypatch.setattr(Cluster, "read_setting", lambda *_: "")
-    broker.make(topic, cleanup_policy="compact")
-    with pytest.raises(RefusedError, match="INVALID_RECORD") as told:
-        run(job(broker, topic, tmp_path, transactions=transactions))
-    assert told.value.next.startswith("Correct the topic, or config=…")
-    assert broker.read(topic) == []
-
-
-def test_a_token_may_be_larger_than_the_topic_lets_a_row_be(
-    broker: Broker, topic: str, tmp_path: Path
-) -> None:
-    """It tells what became of each item, and lies in another topic."""
-
-    def leave_out(number: int) -> list[dict[str, int]]:
-        return [double(number)] * (number % 2)
-
-    broker.make(topic, max_message_bytes="1000")
-    made = batten.from_range(2000).flat_map(leave_out, version="1").options(batch_size=2000)
-    written = made.write_kafka(topic, servers=broker.servers)
-    run(replace(written, output=tmp_path / "out"))
-    (token,) = broker.read(topic + ENDING)
-    assert len(token.value()) > 1000
-    assert len(broker.read(topic)) == 1000
-
-
-@pytest.mark.parametrize("transactions", [True, False])
-def test_a_topic_may_take_larger_messages_than_clients_send(
-    transactions: bool, broker: Broker, topic: str, tmp_path: Path
-) -> None:
-    broker.make(topic, max_message_bytes="2000000000")
-    run(job(broker, topic, tmp_path, transactions=transactions))
-    assert len(broker.read(topic)) == 12
-
-
-def test_a_topic_with_another_id_is_told(broker: Broker, topic: str, tmp_path: Path) -> None:
-    """Also where it has as many messages. The broker of the tests gives no ids, so tokens do."""
-    from confluent_kafka import Producer
-
-    run(job(broker, topic, tmp_path), limit=8)
-    producer = Producer({"bootstrap.servers": broker.servers, "log_level": 0})
-    for each in broker.read(topic + ENDING):
-        told = {**json.loads(each.value()), "topic_id": f"of-{each.key().decode()}"}
-        producer.produce(topic + ENDING, json.dumps(told), each.key(), 0)
-    producer.flush(30)
-    with pytest.raises(InconsistentError, match="was made anew: it has another id"):
-        run(job(broker, topic, tmp_path))
-    assert len(broker.read(topic)) == 8
-
-
-@pytest.mark.parametrize("is_made_anew", [False, True])
-def test_a_topic_that_is_gone_is_told(
-    is_made_anew: bool, broker: Broker, topic: str, tmp_path: Path
-) -> None:
-    pipeline = job(broker, topic, tmp_path)
-    run(pipeline, limit=4)
-    broker.delete([topic])
-    if is_made_anew:
-        broker.make(topic)
-    with pytest.raises(InconsistentError, match="made anew" if is_made_anew else "is gone"):
-        run(pipeline)
-    assert broker.read(topic) == []
-    broker.delete([topic, topic + ENDING])
-    with pytest.raises(InconsistentError, match="has it no more"):
-        run(pipeline)
-
-
-def test_a_topic_with_more_partitions_is_written_on(
-    broker: Broker, topic: str, tmp_path: Path
-) -> None:
-    run(job(broker, topic, tmp_path, key="double"), limit=4)
-    broker.grow(topic, 3)
-    run(job(broker, topic, tmp_path, key="double"))
-    found = broker.read(topic)
-    assert sorted(json.loads(each.value())["key"] for each in found) == list(range(12))
-    for partition in range(3):
-        keys = [json.loads(m.value())["key"] for m in found if m.partition() == partition]
-        assert keys == sorted(keys)
-
-
-@pytest.mark.parametrize("is_gone", [False, True])
-def test_a_topic_changes_while_a_run_writes_to_it(
-    is_gone: bool, broker: Broker, topic: str, tmp_path: Path
-) -> None:
-    def change(number: int) -> dict[str, int]:
-        if number == 7:
-            broker.delete([topic]) if is_gone else broker.grow(topic, 4)
-        return double(number)
-
-    made = batten.from_range(30).map(change, version="1").options(batch_size=3)
-    written = made.write_kafka(topic, servers=broker.servers, timeout_seconds=20)
-    pipeline = replace(written, output=tmp_path / "out")
-    if is_gone:
-        with pytest.raises(InconsistentError, match=r"is gone|was made anew"):
-            run(pipeline)
-        return
-    run(pipeline)
-    assert sorted(row["key"] for row in broker.read_rows(topic)) == list(range(30))
-
-
-@pytest.mark.parametrize("is_made_anew", [False, True])
-def test_the_topic_of_tokens_goes_while_a_run_writes(
-    is_made_anew: bool, broker: Broker, topic: str, tmp_path: Path
-) -> None:
-    def change(number: int) -> dict[str, int]:
-        if number == 7:
-            broker.delete([topic + ENDING])
-            if is_made_anew:
-                broker.make(topic + ENDING)
-        return double(number)
-
-    made = batten.from_range(30).map(change, version="1").options(batch_size=3)
-    written = made.write_kafka(topic, servers=broker.servers, timeout_seconds=20)
-    with pytest.raises(InconsistentError, match=f"{topic + ENDING} (is gone|was made anew)"):
-        run(replace(written, output=tmp_path / "out"))
-    assert len(broker.read(topic)) < 9
-    assert broker.read(topic + ENDING) == []
-
-
-def test_tokens_that_may_expire_are_refused(broker: Broker, topic: str, tmp_path: Path) -> None:
-    broker.make(topic + ENDING, cleanup_policy="delete")
-    with pytest.raises(RefusedError, match="keep tokens for ever"):
-        run(job(broker, topic, tmp_path))
-    assert broker.read(topic) == []
-
-
 def test_an_older_process_of_the_same_name_can_add_nothing_more(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
@@ -344,53 +160,6 @@ def test_batches_that_were_given_without_tokens_are_told_as_that(
     assert [row["key"] for row in broker.read_rows(topic)] == list(range(12))
 
 
-def test_a_broker_hears_later_of_a_topic_that_was_made(
-    broker: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: set[str] = set()
-    ask = AdminClient.describe_configs
-
-    def hear_later(admin: AdminClient, resources: list[Any]) -> Any:
-        (resource,) = resources
-        if resource.name in asked:
-            return ask(admin, resources)
-        asked.add(resource.name)
-        answer: Future[Any] = Future()
-        answer.set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
-        return {resource: answer}
-
-    monkeypatch.setattr(AdminClient, "describe_configs", hear_later)
-    run(job(broker, topic, tmp_path))
-    assert asked == {topic, topic + ENDING}
-    assert len(broker.read(topic)) == 12
-
-
-def test_a_topic_is_known_by_its_id(
-    broker: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Here another one of that name has as many messages as it had."""
-    find = Cluster.find_topic
-
-    def give_id(id: str) -> None:
-        def give(cluster: Cluster, name: str) -> Any:
-            found = find(cluster, name)
-            return found and found._replace(id=f"{id} of {name}" if name == topic else "")
-
-        monkeypatch.setattr(Cluster, "find_topic", give)
-
-    give_id("one")
-    run(job(broker, topic, tmp_path), limit=4)
-    assert batten_verify(tmp_path).findings == ()
-    give_id("two")
-    with pytest.raises(InconsistentError, match="it has another id"):
-        run(job(broker, topic, tmp_path))
-    (told,) = batten_verify(tmp_path).findings
-    assert "it has another id" in told.evidence
-    give_id("one")
-    run(job(broker, topic, tmp_path))
-    assert len(broker.read(topic)) == 12
-
-
 def test_verify_asks_the_topic(broker: Broker, topic: str, tmp_path: Path) -> None:
     run(job(broker, topic, tmp_path))
     assert batten_verify(tmp_path).findings == ()
@@ -404,3 +173,57 @@ def test_verify_asks_the_topic(broker: Broker, topic: str, tmp_path: Path) -> No
 
 def batten_verify(folder: Path) -> Any:
     return verify(folder / "out", should_ask=True)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"format": "arrow"}, {"format": "avro"}, {"key": "double"}, {"transactions": False}],
+    ids=str,
+)
+def test_rows_of_another_form_do_not_come_beside_those_there_unasked(
+    changed: dict[str, Any], broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    with_tokens = {"transactions": changed.get("transactions", True)}
+    run(job(broker, topic, tmp_path, **with_tokens), limit=4)
+    now = {"format": "arrow", **with_tokens, **changed}
+    with pytest.raises(ChangedJobError, match="given 1 batch with json values and no keys") as told:
+        run(job(broker, topic, tmp_path, **now))
+    assert "(accept_change=True)" in told.value.next
+    assert len(broker.read(topic)) == 4
+    run(job(broker, topic, tmp_path, **now), limit=8, accept_change=True)
+    assert len(broker.read(topic)) == 8
+    with pytest.raises(ChangedJobError, match=r"given 2 batches with (arrow|avro) values"):
+        run(job(broker, topic, tmp_path, **with_tokens))
+
+
+def test_a_form_that_is_accepted_where_nothing_is_left_to_do_is_that_of_later_batches(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    run(job(broker, topic, tmp_path))
+    with pytest.raises(ChangedJobError):
+        run(job(broker, topic, tmp_path, format="arrow"))
+    run(job(broker, topic, tmp_path, format="arrow"), accept_change=True)
+    assert run(job(broker, topic, tmp_path, format="arrow")).status == "nothing-to-do"
+    run(job(broker, topic, tmp_path, format="arrow", items=13))
+    assert len(broker.read(topic)) == 13
+
+
+def test_a_record_of_an_earlier_batten_says_no_form(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    run(job(broker, topic, tmp_path), limit=4)
+    (record,) = (tmp_path / "out.batten" / "deliveries").iterdir()
+    known = decode_record(Delivery, record.read_bytes())
+    assert known.form == "json values and no keys"
+    record.write_bytes(encode_record(replace(known, form="")))
+    run(job(broker, topic, tmp_path, format="arrow"))
+    assert decode_record(Delivery, record.read_bytes()).form == "arrow values and no keys"
+
+
+def test_what_changed_at_a_destination_is_told_by_diagnose_too(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    run(job(broker, topic, tmp_path), limit=4)
+    with pytest.raises(ChangedJobError):
+        run(job(broker, topic, tmp_path, key="double"))
+    assert "--accept-change" in str(diagnose(tmp_path / "out").to_json())

@@ -9,9 +9,13 @@ from math import inf
 
 from batten.deliver.whole.applied_result import AppliedResult
 from batten.deliver.whole.table_route import TableRoute
-from batten.errors import InterruptedRunError, RefusedError
+from batten.errors import BATCHES_KEPT, InterruptedRunError, RefusedError
 from batten.model.disk.destinations.tokens import Token, TokenState
 from batten.model.disk.published import Published
+from batten.model.disk.runs.refusals import Way
+from batten.model.rules.findings import ELSEWHERE
+from batten.model.telling.counts import count_of
+from batten.plan.differing import ChangedJobError
 from batten.plan.planned_items import PlannedItems
 from batten.run.context import Context
 from batten.sinks.base import RejectedError, Sink, Staged, other_content
@@ -46,6 +50,7 @@ class BatchRoute(TableRoute):
             if found[token] is TokenState.ABSENT:
                 self._refuse_loss(commit, delivered)
             self._rows[commit.batch] = commit.rows
+        self._refuse_other_form(sum(held is not TokenState.ABSENT for held in found.values()))
         # Of items that have changed the rows are replaced by key, whatever is kept beside them.
         others = [
             token
@@ -158,7 +163,8 @@ class BatchRoute(TableRoute):
 
     def is_behind(self, batches: int) -> bool:
         record = self._book.find()
-        return record is None or record.batches != batches or bool(self._lacking)
+        is_recorded = record is not None and record.batches == batches
+        return not is_recorded or bool(self._lacking) or bool(self._find_other_form())
 
     def finish(self, batches: int) -> None:
         self.take()
@@ -211,8 +217,10 @@ class BatchRoute(TableRoute):
         return self._supply.stage(commit, self._token(commit))
 
     def _begin(self, staged: Staged) -> None:
-        if self._prepare(staged.schema) and self._book.find() is None:
-            self._save()
+        if self._prepare(staged.schema):
+            record = self._book.find()
+            if record is None or record.form != self._capabilities.form:
+                self._save()
 
     def _save(self) -> None:
         first = self.first_lacking
@@ -229,6 +237,30 @@ class BatchRoute(TableRoute):
         while self._reach in self._published:
             self._reach += 1
         return self._reach
+
+    def _find_other_form(self) -> str:
+        """How rows stand there, if those of now would stand there in another way; else empty."""
+        record, form = self._book.find(), self._capabilities.form
+        return record.form if record is not None and form and record.form != form else ""
+
+    def _refuse_other_form(self, held: int) -> None:
+        """Raises `ChangedJobError` if rows of two forms would stand there side by side, and nobody
+        has said that they may (decision 0159)."""
+        other = self._find_other_form()
+        # What has no tokens may have been given a batch that is not recorded.
+        is_there = held or not self._capabilities.can_be_asked
+        if not other or not is_there or self._context.options.accepts_change:
+            return
+        given = count_of(held, "batch", "batches")
+        raise ChangedJobError(
+            f"{self.shown} was given {given} with {other}, and would now get rows with "
+            f"{self._capabilities.form}.",
+            safe=f"Nothing was changed there; {BATCHES_KEPT}",
+            next="Undo the change; or keep what is there, and give it the other batches in the new "
+            f"form, so that its readers meet both ({self._context.wish('accept_change')}); or "
+            f"{ELSEWHERE}.",
+            ways=(Way.ACCEPT,),
+        )
 
     def _refuse_loss(self, commit: Published, delivered: int) -> None:
         """Raises `InconsistentError` if it was given the batch, which it has no more."""

@@ -73,6 +73,7 @@ class Route(ABC):
                 lets_go=self.lets_go,
                 can_be_asked=self._capabilities.can_be_asked,
                 marks=dict(self._capabilities.where or {}),
+                form=self._capabilities.form,
             ),
             run=context.run,
             now=utc_now,

@@ -33,6 +33,8 @@ class Capabilities:
         is_remote: Whether a server has what it gets, so that only `verify --ask` looks at it.
         where: The columns and values that tell its rows in a table from those of other runs.
         can_be_asked: Whether it keeps tokens. Without, a batch may be there twice after a crash.
+        form: How rows stand there, in words, where readers have to know it. Rows of another form
+            don't come to stand beside them unasked.
     """
 
     path: Path | None = None
@@ -45,6 +47,7 @@ class Capabilities:
     is_remote: bool = False
     can_be_asked: bool = True
     where: Mapping[str, str] | None = None
+    form: str = ""
 
 
 def capabilities_of(sink: Sink) -> Capabilities:

@@ -24,7 +24,7 @@ class Receiver:
     its own. `package` brings the kind, where
     batten does not; with `is_remote` a server has it; with `lets_go` what it has makes way for a
     dataset that is made anew. Unless it `can_be_asked`, this record alone tells what it has. By
-    `marks` its rows are told from those of other runs."""
+    `marks` its rows are told from those of other runs; `form` says how they stand there."""
 
     kind: str
     target: str
@@ -36,6 +36,7 @@ class Receiver:
     lets_go: bool = False
     can_be_asked: bool = True
     marks: Mapping[str, str] = field(default_factory=dict)
+    form: str = ""
 
 
 class DeliveryBook:

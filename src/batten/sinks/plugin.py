@@ -79,6 +79,11 @@ class PluginSink:
         """Whether it keeps tokens."""
         return bool(getattr(self.sink, "can_be_asked", True))
 
+    @property
+    def form(self) -> str:
+        """How rows stand there, where readers have to know it."""
+        return str(getattr(self.sink, "form", ""))
+
     def fill(self, fill: Callable[[str], str]) -> Sink:
         return replace(self, sink=self.sink.fill(fill))
 

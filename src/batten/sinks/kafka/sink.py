@@ -61,6 +61,16 @@ class KafkaSink(KafkaTopic):
         """The environment variables that it needs."""
         return list_secrets({**self.config, "schema_registry": self.schema_registry})
 
+    @property
+    def form(self) -> str:
+        """What readers have to know of messages."""
+        schemas = ""
+        if self.format == AVRO:
+            place = self.schema_registry or f"the topic {self.topic}{schema_topic.ENDING}"
+            schemas = f" (schemas: {place})"
+        keys = f"keys from {self.message_key!r}" if self.message_key else "no keys"
+        return f"{self.format} values{schemas} and {keys}"
+
     def check(self) -> None:
         refuse_unusable(self.topic, self.servers, self.config)
         if self.schema_registry:

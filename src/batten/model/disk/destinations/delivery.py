@@ -68,6 +68,8 @@ class Delivery:
         can_be_asked: Whether it keeps tokens. If not, this record alone tells what it has, and a
             batch may be there twice (decision 0142).
         marks: The columns and values that tell its rows in a table from those of other runs.
+        form: How rows stand there, in words; empty where that is always the same, and in earlier
+            records (decision 0159).
         format_version: The version of the record's format.
     """
 
@@ -92,6 +94,7 @@ class Delivery:
     lets_go: bool = False
     can_be_asked: bool = True
     marks: Annotated[dict[TokenText, TokenText], Many(1000)] = field(default_factory=dict)
+    form: TargetText = ""
     format_version: Version = FORMAT_VERSION
 
     bytes_max: ClassVar[int] = RECORD_BYTES_MAX["delivery"]
