@@ -280,11 +280,13 @@ class ParquetReader:
     def _read_group(self, part: ParquetPart, row: int) -> _RowGroup:
         import pyarrow as pa
 
-        start, stop = part.start, max(part.start + part.rows, row + 1)
+        start, stop = part.start, part.start + part.rows
+        if row >= stop:
+            error = SourceChanged(
+                f"there is no row {row + 1} any more: the source has changed since"
+            )
+            return _RowGroup(start=stop, stop=row + 1, rows=error)
         try:
-            if row >= part.start + part.rows:
-                gone = f"there is no row {row + 1} any more"
-                raise SourceChanged(f"{gone}: the source has changed since")
             file = self._switch(part)
             number = bisect_right(self._group_starts, row) - 1
             start = self._group_starts[number]
@@ -296,10 +298,10 @@ class ParquetReader:
             if table.num_rows != stop - start:
                 raise LookupError(f"a row group of {stop - start} rows gave {table.num_rows}")
             rows = table if columns is None else table.select(columns)
-        except (pa.ArrowException, OSError, LookupError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
+        except (pa.ArrowException, OSError, LookupError) as found:
+            if isinstance(found, OSError) and found.errno is not None:
                 raise
-            return _RowGroup(start=start, stop=stop, rows=error)
+            return _RowGroup(start=start, stop=stop, rows=found)
         return _RowGroup(start=start, stop=stop, rows=rows)
 
     def _switch(self, part: ParquetPart) -> pq.ParquetFile:
