@@ -25,6 +25,7 @@ STORED = PLAIN | {type(None)}
 _TEXTS = (PurePath, UUID, IPv4Address, IPv6Address)
 _LISTS = (list, tuple, deque, range)
 _MISSING = ("NaTType", "NAType")
+_PNG_PIXEL_MAX = (1 << 16) - 1
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"})
 
 
@@ -145,6 +146,13 @@ def _as_png(image: Any) -> bytes:
         raise ValueError(
             f"an image of mode {image.mode} can't be stored as PNG; image.convert('RGB') can"
         )
+    if image.mode == "I":
+        least, greatest = image.getextrema()
+        if least < 0 or greatest > _PNG_PIXEL_MAX:
+            raise ValueError(
+                f"PNG holds no pixels below 0 or beyond {_PNG_PIXEL_MAX:,}; give it as an array"
+            )
+        image = image.convert("I;16")
     made = io.BytesIO()
     image.save(made, "PNG")
     return made.getvalue()

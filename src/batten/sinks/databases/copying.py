@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from batten.sinks.rows.json_values import to_strict_json
 from batten.sinks.rows.plain_values import is_tensor, list_values
 from batten.sinks.rows.rejecting import UnstorableError
 
@@ -86,7 +86,12 @@ def _hexadecimal(value: bytes) -> str:
 
 
 def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        return to_strict_json(value)
+    except ValueError as error:
+        raise UnstorableError(
+            "JSON has no NaN and no infinity, which a list or a record holds"
+        ) from error
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

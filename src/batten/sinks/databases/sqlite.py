@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sqlite3
 import stat
@@ -23,7 +22,8 @@ from batten.sinks.databases.sqlite_commits import make_commits_durable
 from batten.sinks.failures import refused, unreached
 from batten.sinks.located import show_here
 from batten.sinks.named import refuse_alike, refuse_own_name
-from batten.sinks.rows.plain_values import list_values
+from batten.sinks.rows.json_values import to_json
+from batten.sinks.rows.plain_values import as_seconds, list_values
 from batten.sinks.rows.replacing import schema_with, stage_with, tell_others
 from batten.sinks.tables import (
     TOKENS,
@@ -351,7 +351,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, timedelta):
-        return value.total_seconds()
+        return as_seconds(value)
     if isinstance(value, Decimal):
         return str(value)
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+    return to_json(value)

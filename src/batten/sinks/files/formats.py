@@ -6,20 +6,15 @@ it then gives makes the bytes, piece by piece.
 
 from __future__ import annotations
 
-import base64
 import io
-import json
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from batten.errors import UsageError
 from batten.model.telling.type_names import show_type
+from batten.sinks.rows.json_values import to_json
 from batten.sinks.rows.plain_values import list_rows
 from batten.storage.base import Piece
 from batten.storage.machine import count_processors
@@ -198,41 +193,14 @@ def _jsonl(schema: pa.Schema) -> Encode:
 
 def encode_json(batch: pa.RecordBatch) -> list[str]:
     """Each row as one object, in one line."""
-    encode = json.JSONEncoder(ensure_ascii=False, default=_plain, allow_nan=False).encode
     try:
-        rows = list_rows(batch)
-        try:
-            return [encode(row) for row in rows]
-        except ValueError:
-            return [encode(_finite(row)) for row in rows]
+        return list(map(to_json, list_rows(batch)))
     except (ValueError, TypeError) as error:
         raise UsageError(
             f"A row can't be written as JSON: {error}.",
             safe="Nothing was written.",
             next="Write .parquet.",
         ) from error
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinities: they become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _plain(value: object) -> object:
-    """What JSON has no type for: bytes as base64, times as ISO 8601, durations as seconds."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Decimal | UUID):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} can't be written as JSON")
 
 
 FORMATS: dict[str, Callable[[pa.Schema], Encode]] = {

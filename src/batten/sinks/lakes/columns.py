@@ -168,7 +168,7 @@ def find_far_times(schema: pa.Schema) -> Refuse | None:
     import pyarrow as pa
     import pyarrow.compute
 
-    names = [each.name for each in schema if _has_times(each.type)]
+    names = [each.name for each in schema if holds(each.type, _is_of_times)]
 
     def refuse(rows: pa.Table) -> None:
         for name in names:
@@ -185,11 +185,18 @@ def find_far_times(schema: pa.Schema) -> Refuse | None:
     return refuse if names else None
 
 
-def _has_times(kind: pa.DataType) -> bool:
+def holds(kind: pa.DataType, asked: Callable[[pa.DataType], bool]) -> bool:
+    """Whether it, or a type within it, is one of those that are asked for."""
     import pyarrow as pa
 
     if pa.types.is_nested(kind):
-        return any(_has_times(kind.field(place).type) for place in range(kind.num_fields))
+        return any(holds(kind.field(place).type, asked) for place in range(kind.num_fields))
+    return asked(kind)
+
+
+def _is_of_times(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
     return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 

@@ -1,7 +1,9 @@
-"""Columns as values of Python, also where it has none: a time of the year 20000 becomes text."""
+"""Columns as values of Python, also where it has none: a time of the year 20000 becomes text, a
+duration that it can't hold its seconds."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,8 +13,29 @@ _ERRORS = (OverflowError, ValueError)
 """What Arrow raises for times out of Python's range, and for parts of microseconds."""
 
 
+_FLOAT_DIGITS = 15
+"""So many digits come back from a float, whoever prints it."""
+
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
+
+
+def as_seconds(duration: timedelta) -> float | str:
+    """A number where that has all digits of the duration, else the text of these."""
+    microseconds = duration // timedelta(microseconds=1)
+    # One of pandas has nanoseconds beside.
+    return _tell_seconds(1000 * microseconds + getattr(duration, "nanoseconds", 0))
+
+
+def _tell_seconds(nanoseconds: int) -> float | str:
+    whole, part = divmod(abs(nanoseconds), 10**9)
+    text = f"{'-' if nanoseconds < 0 else ''}{whole}.{part:09}".rstrip("0").rstrip(".")
+    digits = text.replace(".", "").strip("-0")
+    return float(text) if len(digits) <= _FLOAT_DIGITS else text
+
+
 def list_values(column: pa.Array) -> list[Any]:
-    """As `to_pylist`, and raises nothing: what has no value of Python is text, as ISO 8601."""
+    """As `to_pylist`, and raises nothing: what has no value of Python is text, as ISO 8601,
+    or seconds."""
     column = as_lists(column)
     try:
         values: list[Any] = column.to_pylist()
@@ -81,4 +104,6 @@ def _find_value(scalar: pa.Scalar) -> Any:
             return [tuple(each.values()) for each in found]
         if hasattr(scalar, "values"):
             return list_values(scalar.values)
+        if pa.types.is_duration(kind):
+            return _tell_seconds(scalar.value * _NANOSECONDS[kind.unit])
         return scalar.cast(pa.string()).as_py().replace(" ", "T", 1)

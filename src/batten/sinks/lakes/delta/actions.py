@@ -14,7 +14,7 @@ from batten.errors import refused_there
 from batten.model.disk.destinations.tokens import Token
 from batten.model.json_text import parse_json
 from batten.sinks.base import Staged, TableSink
-from batten.sinks.lakes.columns import refuse_type
+from batten.sinks.lakes.columns import holds, refuse_type
 from batten.sinks.lakes.delta.log import Action
 from batten.sinks.rows.revisions import is_open
 
@@ -42,7 +42,22 @@ def convert(schema: pa.Schema) -> pa.Schema:
 
 
 def make_table(schema: pa.Schema) -> list[Action]:
-    """The first entry of a log: which features the columns need, the library knows."""
+    """The first entry of a log. Raises `RefusedError` for times in nanoseconds: the library writes
+    them, and neither it nor most others read such a table."""
+    for each in schema:
+        if holds(each.type, _is_of_nanoseconds):
+            raise refuse_type("Delta Lake", each)
+    return _plan_table(schema)
+
+
+def _is_of_nanoseconds(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_timestamp(kind) and kind.unit == "ns")
+
+
+def _plan_table(schema: pa.Schema) -> list[Action]:
+    """Which features the columns need, the library knows."""
     import deltalake
 
     made = deltalake.Schema.from_arrow(convert(schema))
@@ -61,7 +76,7 @@ def widen_table(
     need a feature that the table has not."""
     import pyarrow as pa
 
-    first = make_table(pa.schema(new))
+    first = _plan_table(pa.schema(new))
     needs = {**next(action for action in first if "protocol" in action)["protocol"]}
     had = set(protocol.get("writerFeatures") or ()) | set(protocol.get("readerFeatures") or ())
     lacking = sorted(set(needs.get("writerFeatures") or ()) - had)
