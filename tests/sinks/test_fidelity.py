@@ -141,32 +141,6 @@ def test_pixels_that_png_would_clip_are_set_aside(pixel: int, tmp_path: Path) ->
     assert (failed.key, "PNG holds no pixels" in failed.error) == ("1", True)
 
 
-UNWRITABLE: list[tuple[pa.DataType, Any]] = [
-    (pa.decimal128(10, -2), Decimal("1E+5")),
-    (pa.month_day_nano_interval(), pa.MonthDayNano([1, 2, 3])),
-    (pa.list_(pa.month_day_nano_interval()), [pa.MonthDayNano([1, 2, 3])]),
-    (pa.run_end_encoded(pa.int32(), pa.int64()), 5),
-]
-
-
-@pytest.mark.parametrize(("kind", "value"), UNWRITABLE, ids=[str(kind) for kind, _ in UNWRITABLE])
-def test_a_type_that_parquet_has_not_is_refused_before_a_call(
-    kind: pa.DataType, value: Any, tmp_path: Path
-) -> None:
-    with pytest.raises(UsageError, match="Parquet can't hold the column 'value'"):
-        job(value, kind=kind).write_jsonl(tmp_path / "out.jsonl").run(executor="serial")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_value_of_a_type_that_parquet_has_not_is_refused(tmp_path: Path) -> None:
-    value = pa.scalar((1, 2, 3), pa.month_day_nano_interval())
-    made = job(value).write_parquet(tmp_path / "out")
-    for _ in range(2):
-        with pytest.raises(UsageError, match="Parquet can't hold the column 'value'"):
-            made.run(executor="serial")
-    assert list((tmp_path / "out").iterdir()) == []
-
-
 FINE_TIMES = [
     pa.timestamp("ns"),
     pa.timestamp("ns", "UTC"),

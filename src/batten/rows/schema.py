@@ -20,8 +20,6 @@ OTHER_TYPE = "Give the column another type: a decimal whose scale is 0 or more, 
 
 def read_schema_option(option: Any, key_column: str) -> pa.Schema:
     """The schema that `.options(schema=…)` asks for, without the key column."""
-    from batten.sinks.parquet import find_unfit
-
     if isinstance(option, pa.Schema):
         fields = list(option)
     else:
@@ -38,14 +36,19 @@ def read_schema_option(option: Any, key_column: str) -> pa.Schema:
         raise usage_error(
             f"schema= has the column {repeated[0]!r} twice.", "Name each column once."
         )
-    schema = pa.schema([field for field in fields if field.name != key_column])
+    return pa.schema([field for field in fields if field.name != key_column])
+
+
+def refuse_unfit(schema: pa.Schema) -> None:
+    """Raise where a part can't hold what `.options(schema=…)` asks for."""
+    from batten.sinks.parquet import find_unfit
+
     if (unfit := find_unfit(schema)) is not None:
         raise usage_error(
             f"schema= gives the column {unfit.name!r} the type {show_type(unfit.type)}, which "
             "Parquet can't hold.",
             OTHER_TYPE,
         )
-    return schema
 
 
 def _read_type(name: Any, kind: Any) -> pa.DataType:

@@ -96,9 +96,9 @@ def check_job(pipeline: Definition, options: RunOptions) -> Path:
         check_kept(pipeline.steps)
     check_workers(pipeline, options)
     if pipeline.settings.schema is not None:
-        from batten.rows.schema import read_schema_option
+        from batten.rows.schema import read_schema_option, refuse_unfit
 
-        read_schema_option(pipeline.settings.schema, pipeline.settings.key_column)
+        refuse_unfit(read_schema_option(pipeline.settings.schema, pipeline.settings.key_column))
     return Path(pipeline.output)
 
 
