@@ -266,3 +266,51 @@ def test_files_and_finalized_datasets_follow(job: Any) -> None:
     assert (job.path / "out.csv").read_text().splitlines()[-1] == "4,4,2"
     assert json.loads((job.path / "out.jsonl").read_text().splitlines()[0])["half"] is None
     assert [row["half"] for row in read_everywhere(job.path / "second")] == [None] * 4 + [2.0]
+
+
+SOURCE = """
+    def add(row):
+        return {"total": 2 * row["price"]}
+
+    rows = batten.from_jsonl("rows.jsonl", key="id", removed="drop")
+    pipeline = rows.map(add, keep_input=True).options(batch_size=3, key_column="id")
+    pipeline = pipeline.write_parquet("out").write_csv("out.csv")
+"""
+
+
+def _write_rows(job: Any, count: int, **more: Any) -> None:
+    rows = [{"id": str(number), "price": number} for number in range(count)]
+    rows[1].update(more)
+    lines = [json.dumps(row) for row in rows]
+    (job.path / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_a_column_that_the_source_got_is_added(job: Any) -> None:
+    """The job is the same, and the rows have what their items have."""
+    job.write(SOURCE)
+    _write_rows(job, 5)
+    assert job.run().code == 0
+    _write_rows(job, 5, note="new")
+    done = job.run(*ADD, "--json")
+    assert done.code == 0, done.err
+    assert (done.json["executed_items"], done.json["changed_items"]) == (1, 1)
+    rows = read_everywhere(job.path / "out")
+    assert [row["note"] for row in rows] == [None, "new", None, None, None]
+    assert [row["total"] for row in rows] == [0, 2, 4, 6, 8]
+    assert (job.path / "out.csv").read_text().splitlines()[2] == '"1",1,2,"new"'
+    assert job.run(*ADD, "--json").json["status"] == "nothing-to-do"
+    _write_rows(job, 6, note="new", more=1)
+    assert job.run(*ADD, "--json").json["executed_items"] == 2
+    assert [row["more"] for row in read_everywhere(job.path / "out")] == [None, 1, *[None] * 4]
+    assert job.batten("verify", "out").code == 0
+
+
+def test_an_iterator_is_not_read_ahead(tmp_path: Path) -> None:
+    import batten
+
+    def run() -> Any:
+        made = batten.from_items(iter([{"id": "a"}]), key="id").map(lambda item: {"x": 1})
+        made = made.options(key_column="id").write_parquet(tmp_path / "out")
+        return made.run(executor="serial", accept_change=True, add_columns=True)
+
+    assert [run().status for _ in range(3)] == ["complete", "nothing-to-do", "nothing-to-do"]

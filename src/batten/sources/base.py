@@ -144,6 +144,11 @@ def is_read_by(source: Source, output: str, dataset: str) -> bool:
     return known is None or known(output, dataset)
 
 
+def is_read_once(source: Source) -> bool:
+    """Whether it is spent when it has been read, so that nobody may look ahead."""
+    return bool(getattr(source, "is_read_once", False))
+
+
 def with_until(source: Source, until: str) -> Source:
     """The source, read up to there. Raises `UsageError` where that is no place in it."""
     make: Callable[[str], Source] | None = getattr(source, "with_until", None)

@@ -52,6 +52,7 @@ class ItemSource:
         items = _as_rows(items, key)
         self._sequence = items if isinstance(items, Sequence) else None
         self._list = _make_lister(items)
+        self.is_read_once = isinstance(items, Iterator)
         self._spent: Iterator[Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,6 +71,7 @@ class ItemSource:
         self._keeps_digests = state["keeps_digests"]
         self.drops_gone = state["drops_gone"]
         self._list = lambda: self._sequence if self._sequence is not None else ()
+        self.is_read_once = False
         self._spent = None
 
     @property

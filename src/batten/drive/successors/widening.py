@@ -20,11 +20,14 @@ from batten.model.disk.records import Config, Unreadable, encode_record
 from batten.model.disk.staged_names import StagedChunk, find_staged
 from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.words import FORMAT_TAKING_OVER
+from batten.plan.extending import foresee_plan
 from batten.plan.storing import list_beside
 from batten.run.checks import check_disk, refuse_unfit
 from batten.run.context import Context
+from batten.run.found.changed_job import name_fresh_way
 from batten.run.found.earlier import Earlier, take_earlier
 from batten.run.found.found_dataset import FoundDataset, observe_free
+from batten.sources.base import is_read_once
 from batten.storage.base import Folder
 from batten.storage.changing.publishing import create, put_aside
 from batten.storage.local.locking.upkeep import delete_staged_orphans
@@ -59,15 +62,28 @@ def find_earlier(context: Context, dataset: FoundDataset) -> Earlier | None:
 
 
 def _is_settled(context: Context, dataset: FoundDataset, config: Config) -> bool:
-    """Whether the job as it is now made all there is, so that a command that is repeated finds
-    nothing to add."""
+    """Whether the job as it is now made all there is, of what the source has now. So a command that
+    is repeated finds nothing to add."""
     observation = dataset.observation
     is_retried = context.options.should_retry_quarantined and dataset.quarantined_batches
     return (
         context.is_same(config.fingerprint, dataset.fingerprint)
         and observation.completion is not None
         and not (is_retried or observation.reopened)
+        and not _finds_more(context, dataset)
     )
+
+
+def _finds_more(context: Context, dataset: FoundDataset) -> bool:
+    """Whether items of the source are new or have changed. Their rows may have a column that it got
+    since."""
+    source = context.pipeline.source
+    if is_read_once(source):
+        return False
+    plan = plan_of(context, dataset)
+    ways_on = name_fresh_way(context, dataset.observation)
+    new, seen = foresee_plan(source, plan, context.options.limit, ways_on=ways_on)
+    return bool(new or seen.differences.changed)
 
 
 def begin_widened(
