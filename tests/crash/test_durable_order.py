@@ -191,3 +191,39 @@ def test_syncs_of_folders_are_shared_by_batches_that_are_ready_together(tmp_path
     )
     assert synced["features"] == 1
     assert synced["features.batten/commits"] == 1
+
+
+WHOLE = """
+import batten
+
+def report(orders):
+    return orders.sort_by("key")
+
+pipeline = (
+    batten.from_tables(orders="orders.csv").apply(report)
+    .write_csv("out/report.csv").write_sqlite("shop.db", "report", mode="replace")
+)
+"""
+
+
+def test_what_a_function_of_tables_made_is_durable_before_a_destination_gets_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "job.py").write_text(WHOLE)
+    (tmp_path / "orders.csv").write_text("key\n2\n1\n")
+    run = run_traced(
+        [BATTEN, "run", "job.py", "--quiet"], folders=[tmp_path], working_folder=tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    result = str(tmp_path / "out/report.csv.batten/RESULT.parquet")
+    report, base = str(tmp_path / "out/report.csv"), str(tmp_path / "shop.db")
+    disk = Disk()
+    given = []
+    for call in run.calls:
+        is_rows = call.kind is CallKind.WRITE and call.path == base
+        if is_rows or (call.kind is CallKind.RENAME and call.target == report):
+            given.append(call.target or call.path)
+            assert disk.is_durable(result), call
+        disk.do(call)
+    assert set(given) == {report, base}
+    assert disk.is_durable(report)

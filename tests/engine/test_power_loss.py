@@ -105,6 +105,11 @@ def number_of(item: dict[str, Any]) -> dict[str, Any]:
     return square(item["number"])
 
 
+def note_of(item: dict[str, Any]) -> dict[str, Any]:
+    noted = {"note": item["note"]} if "note" in item else {}
+    return {**square(item["number"]), **noted}
+
+
 def name_items(count: int) -> list[dict[str, Any]]:
     """Of every fourth, the key came before."""
     return [{"name": f"item {n - n % 4 // 3}", "number": n} for n in range(count)]
@@ -203,6 +208,13 @@ LEFT_NAMES = [name for name in NAMES if name != NAMES[2]]
 DROPPING = {"key": "name", "removed": "drop"}
 CHANGED = written(batten.from_items(name_changed(ITEMS), **DROPPING).map(number_of))
 MORE_CHANGED = written(batten.from_items(name_changed(MORE_ITEMS), **DROPPING).map(number_of))
+NOTED = written(batten.from_items(name_items(ITEMS), **DROPPING).map(note_of))
+NOTED_MORE = written(
+    batten.from_items(
+        [{**item, "note": "new"} if item["number"] == 7 else item for item in name_changed(ITEMS)],
+        **DROPPING,
+    ).map(note_of)
+)
 SUMMED = ranged().map(square).map_batches(add_sums, items=1)
 PINNED = {"square": "int64", "text": "string"}
 
@@ -364,6 +376,14 @@ SCENARIOS = [
         act=run(written(ranged(MORE_ITEMS).map(square)), accepts_change=True, adds_columns=True),
         keys=range(MORE_ITEMS),
         is_staged_used=False,
+    ),
+    Scenario(
+        name="a column that the source got",
+        begin=after(run(NOTED)),
+        act=run(NOTED_MORE, accepts_change=True, adds_columns=True),
+        keys=LEFT_NAMES,
+        is_staged_used=False,
+        changed_items=1,
     ),
 ]
 
