@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import batten
-from batten.errors import RefusedError, UsageError
+from batten.errors import RefusedError
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.rows import plain_values
 
