@@ -1,5 +1,4 @@
-"""Columns as values of Python, also where it has none: a time of the year 20000 becomes text, a
-duration that it can't hold its seconds."""
+"""Columns as values of Python, also where it has none: a time of the year 20000 becomes text."""
 
 from __future__ import annotations
 
