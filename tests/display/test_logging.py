@@ -65,6 +65,12 @@ def test_a_dry_run_is_no_run(tmp_path: Path, records: Records) -> None:
     assert records() == []
 
 
+def test_a_preview_is_no_run(tmp_path: Path, records: Records) -> None:
+    pipeline = batten.from_range(4).map(fail_second).write_parquet(tmp_path / "out")
+    assert [row["n"] for row in pipeline.preview().rows] == [0, 2, 3]
+    assert records() == []
+
+
 def test_secrets_and_escapes_are_not_logged(
     tmp_path: Path, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:

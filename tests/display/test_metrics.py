@@ -4,6 +4,7 @@ fail."""
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,65 @@ def test_a_refused_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(batten.RefusedError):
         run(make(tmp_path, fail), path)
     assert status_of(read(path)) == "refused"
+
+
+def stop_at_seven(n: int) -> Row:
+    if n == 7:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return {"n": n}
+
+
+def fail_at_seven(n: int) -> Row:
+    if n == 7:
+        raise ValueError("no 7")
+    return {"n": n}
+
+
+def fail_from_three(n: int) -> Row:
+    if n > 2:
+        raise ValueError(f"no {n}")
+    return {"n": n}
+
+
+ENDS = {
+    "interrupted": (stop_at_seven, {"on_error": "quarantine"}),
+    "failed": (fail_at_seven, {"on_error": "raise"}),
+    "failed for all": (fail_from_three, {"on_error": "quarantine"}),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_last_accounts_are_those_of_the_disk(tmp_path: Path, name: str) -> None:
+    function, options = ENDS[name]
+    path = tmp_path / "batten.prom"
+    with pytest.raises(batten.BattenError) as raised:
+        run(make(tmp_path, function, items=200).options(**options), path)
+    samples = read(path)
+    assert status_of(samples) == name.split()[0] == raised.value.report.status
+    compare(samples, tmp_path, raised.value)
+
+
+def compare(samples: Samples, folder: Path, error: batten.BattenError) -> None:
+    """The metrics, the report of the error and `diagnose` count the same."""
+    found = batten.diagnose(folder / "out")
+    settled = by_label(samples, "batten_items_total")
+    names = ("committed", "filtered", "quarantined", "duplicate")
+    assert settled == {each: getattr(found.items, each) for each in names}
+    assert found.items.committed
+    for each in ("source", "staged", "pending"):
+        assert samples[f"batten_{each}_items", ()] == getattr(found.items, each)
+    assert samples["batten_rows", ()] == found.rows == error.report.rows
+    assert error.report.accounts == found.items
+
+
+def test_a_refused_run_has_the_accounts_of_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "batten.prom"
+    run(make(tmp_path), tmp_path / "other.prom")
+    with pytest.raises(batten.RefusedError) as raised:
+        run(make(tmp_path, fail), path)
+    samples = read(path)
+    assert raised.value.report.status == status_of(samples) == "refused"
+    compare(samples, tmp_path, raised.value)
 
 
 def test_a_second_run_leaves_the_file_of_the_run_at_work_alone(tmp_path: Path) -> None:

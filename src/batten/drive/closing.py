@@ -9,14 +9,16 @@ from batten.drive.handing_out.flight import forget
 from batten.errors import BattenError, InconsistentError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.generations import find_current
 from batten.ledger.guarded import carry_out, taken_over
 from batten.ledger.history.usage import compute_usage, find_usage, record_lost_calls
 from batten.ledger.history.usage_journal import UsageJournal, list_journals
-from batten.ledger.judge import Judgement
+from batten.ledger.judge import Judgement, judge
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Completion, encode_record, version_for
 from batten.model.disk.runs.usage_lines import BeforeLine, total
 from batten.model.rules.accounting import Accounts, close_accounts
+from batten.model.rules.endings import find_ending
 from batten.model.rules.guards import COMPLETING
 from batten.model.rules.usage import Usage, record_usage
 from batten.model.telling.commands import command
@@ -154,6 +156,18 @@ def withdraw_completion(context: Context, dataset: FoundDataset) -> None:
     if dataset.is_complete and folder is not None:
         folder.delete(context.layout.complete)
         folder.sync_names(context.layout.control)
+
+
+def report_failure(context: Context, error: BaseException) -> Report:
+    """The report of a run that an error has ended: what there is now, as `diagnose` counts it."""
+    accounts, rows = None, 0
+    with suppress(Exception):  # The error is what is to be told.
+        layout = find_current(context.storage, context.layout)
+        observation = observe_output(context.storage, layout)
+        if observation.config is not None:
+            judgement = judge(observation)
+            accounts, rows = judgement.accounts, judgement.rows
+    return make_report(context, find_ending(error).status, accounts, rows)
 
 
 def make_report(

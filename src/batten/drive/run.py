@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batten.deliver.delivering import Deliverer, refuse_strangers
-from batten.drive.closing import close, make_report, withdraw_completion
+from batten.drive.closing import close, make_report, report_failure, withdraw_completion
 from batten.drive.preparing.beginning import machine_used, make_context
 from batten.drive.preparing.in_order import bring_in_order, record_call
 from batten.drive.preparing.job_checks import check_job
@@ -95,14 +95,21 @@ def run_on(
     context = make_context(
         storage, pipeline, options, progress or Silent(), finished=finished, watchers=watchers
     )
-    has_begun_before = storage.find(context.layout.control) is not None
+    with output_may_be_lost():
+        return tell_events(context, _run_reported)
+
+
+def _run_reported(context: Context) -> Report:
+    """However it ends, what is told of its end are the accounts as they are then."""
+    has_begun_before = context.storage.find(context.layout.control) is not None
     try:
-        with output_may_be_lost():
-            return tell_events(context, _run)
-    except BattenError as error:
-        if not has_begun_before:
-            _tell_folder(context, error)
-        error.report = error.report or make_report(context, RunStatus.FAILED, None)
+        return _run(context)
+    except Exception as error:
+        context.reached = getattr(error, "report", None) or report_failure(context, error)
+        if isinstance(error, BattenError):
+            if not has_begun_before:
+                _tell_folder(context, error)
+            error.report = context.reached
         raise
 
 

@@ -261,8 +261,9 @@ class Pipeline(Steps):
                 it. False by default.
             progress: Shows how the run goes: a bar on a terminal and in a notebook, elsewhere a
                 line now and then, and at the end what came of it. False shows nothing. A function
-                is called with a `Status` a few times a second. By default it is chosen by where
-                standard error leads.
+                is called with a `Status` a few times a second. The run waits for it, so one that
+                never returns holds the run up. One that raises is not called again, and the run
+                goes on. By default it is chosen by where standard error leads.
             check: Whether to raise `QuarantinedError` if items are quarantined when all is done. By
                 default that is a `QuarantinedWarning`.
             metrics: A file that gets the metrics of the run in the text format of Prometheus: every

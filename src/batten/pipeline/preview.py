@@ -156,6 +156,7 @@ def _in_memory(options: RunOptions) -> RunOptions:
         should_retry_quarantined=False,
         skips_checks=True,
         resume="if_possible",
+        is_told=False,
     )
 
 

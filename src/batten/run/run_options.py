@@ -26,7 +26,8 @@ class RunOptions:
     """`call`: how the job was started; `memory_bytes_max` is of each worker; `job_file`: what a
     command loaded the pipeline from; `budget`: how much the dataset may use, by unit. With
     `gone_seconds` workers may come from other machines; those without a sign for so long are gone.
-    One that `only_joins` works for the run that is under way, and never does it.
+    One that `only_joins` works for the run that is under way, and never does it. One that is not
+    `is_told` is told to nobody: for `logging` and those who watch there is no run.
     """
 
     jobs: int
@@ -45,6 +46,7 @@ class RunOptions:
     skips_checks: bool = False
     gone_seconds: float | None = None
     only_joins: bool = False
+    is_told: bool = True
     parameters: dict[str, str] = field(default_factory=dict, repr=False)
     job_file: JobFile | None = None
     call: JobCall = UNKNOWN_CALL

@@ -33,7 +33,7 @@ _logger.addHandler(logging.NullHandler())
 
 def tell_events(context: Context, run: Callable[[Context], Report]) -> Report:
     """Do the run, and tell of its beginning and its end, however that comes."""
-    if context.options.is_dry_run:
+    if context.options.is_dry_run or not context.options.is_told:
         return run(context)
     events = RunEvents(context)
     events.tell_began()
@@ -85,7 +85,7 @@ class RunEvents:
                 time_ns=time_ns,
             )
             self._context.watchers.tell(lambda watcher: watcher.publish(published))
-        if not _is_heard():
+        if not (_is_heard() and self._context.options.is_told):
             return
         quarantined = counts.quarantined
         self._tell(
@@ -152,7 +152,7 @@ class RunEvents:
         self, status: RunStatus, report: Report | None, error: BaseException | None
     ) -> None:
         context = self._context
-        reached = report or getattr(error, "report", None)
+        reached = report or context.reached
         ended = RunEnded(
             status=status,
             accounts=reached.accounts if reached is not None else None,
