@@ -160,6 +160,36 @@ def test_nothing_is_wider_than_the_screen(browser: Any, address: str, width: int
     keep(browser, f"telephone-{width}")
 
 
+CUT_WORDS = r"""
+[...document.querySelectorAll(".wide td, .wide th")]
+    .flatMap(each => {
+        const texts = document.createTreeWalker(each, NodeFilter.SHOW_TEXT);
+        const found = [];
+        while (texts.nextNode()) {
+            // What is longer, or is a name, may have to go on in the next line.
+            if (texts.currentNode.parentElement.closest(".key, code")) continue;
+            for (const word of texts.currentNode.data.matchAll(/(?<!\S)[A-Za-z]{2,12}(?!\S)/g)) {
+                const range = document.createRange();
+                range.setStart(texts.currentNode, word.index);
+                range.setEnd(texts.currentNode, word.index + word[0].length);
+                if (range.getClientRects().length > 1) found.push(word[0]);
+            }
+        }
+        return found;
+    })
+"""
+
+
+@pytest.mark.parametrize("width", [320, 768, 897, 900, 1024])
+def test_no_word_of_a_table_is_cut(browser: Any, address: str, width: int) -> None:
+    browser.show(width=width)
+    browser.open(address)
+    browser.run(OPEN_ALL)
+    assert browser.run("document.querySelectorAll('.wide td').length") > 20
+    assert browser.run(CUT_WORDS) == []
+    assert browser.run(TOO_WIDE.replace("WIDTH", str(width))) == []
+
+
 APART = """
 [...document.querySelectorAll(".axis .swatch")]
     .filter(each => {

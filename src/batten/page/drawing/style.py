@@ -72,7 +72,7 @@ th, td { text-align: left; vertical-align: top; padding: .25rem .7rem .25rem 0; 
 th { font-weight: 600; font-size: .87rem; }
 thead th { overflow-wrap: normal; border-bottom: 1px solid var(--line); color: var(--quiet); }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
-.wide tbody th { min-width: 6rem; }
+.wide tbody th, .wide td:not([class]) { min-width: 6rem; }
 .short { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 thead .number { text-align: right; }
