@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batten.printable import blot, escape, without_modules
+from batten.printable import blot, commands_in_cells, escape, without_modules
 
 UNTOUCHED = "Nothing was read or written."
 FINISHED_KEPT = "Everything that was finished is kept."
@@ -65,8 +65,8 @@ class BattenError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """The lines that IPython shows of it, in a notebook for instance: the places in batten's
-        code tell nobody anything (decision 0105)."""
-        what, *rest = blot(str(self)).split("\n")
+        code tell nobody anything (decision 0105). Commands can be pasted into a cell."""
+        what, *rest = commands_in_cells(blot(str(self))).split("\n")
         return [f"{type(self).__name__}: {what}", *rest]
 
 

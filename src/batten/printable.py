@@ -70,3 +70,8 @@ def count_columns(text: str) -> int:
     import unicodedata
 
     return len(text) + sum(unicodedata.east_asian_width(each) in "WF" for each in text)
+
+
+def commands_in_cells(text: str) -> str:
+    """The text for a notebook: a command of batten's after a colon begins with `!` there."""
+    return text.replace(": batten ", ": !batten ")

@@ -160,3 +160,22 @@ def test_an_expected_error_is_three_lines(cells: RunCells) -> None:
     assert "batten/drive" not in shown
     assert len(checked[-1].traceback) == 3, checked
     assert checked[-1].traceback[0].startswith("QuarantinedError: out: 5 of 24 items")
+
+
+def test_what_is_to_be_run_can_be_pasted_into_a_cell(cells: RunCells) -> None:
+    """A command of the shell begins with `!` there."""
+    outputs, again, looked, checked, slip = cells(
+        "pipeline.run(executor='serial')",
+        "pipeline.run(executor='serial')",
+        "batten.diagnose('out')",
+        "pipeline.run(executor='serial', progress=False, check=True)",
+        "batten.open('ou')",
+    )
+    told = text_of(outputs)
+    assert "see why: !batten show out\n" in told
+    assert told.count("!batten show out") == 2, told
+    assert "!batten show out" in outputs[-1].data["text/html"]
+    assert "again, by a mended function or the same: run(retry_quarantined=True)" in text_of(again)
+    assert "run the job from Python with retry_quarantined=True" in looked[0].data["text/html"]
+    assert "!batten show out" in checked[-1].traceback[-1]
+    assert slip[-1].traceback[-1].endswith("near it is: !batten diagnose out")

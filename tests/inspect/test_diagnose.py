@@ -383,6 +383,7 @@ def test_the_json_is_exactly_that_of_the_contract(build: Build) -> None:
         "again",
         "findings",
         "destinations",
+        "retry",
         "ways",
     ]
     assert document["holder"] is None

@@ -48,6 +48,37 @@ def test_a_slip_of_the_finger(made: Path) -> None:
     assert diagnose("nothing-like-it").next.startswith("batten run JOB.py")
 
 
+@pytest.mark.parametrize("words", [["show"], ["verify"], ["report"], ["export", "to.csv"]])
+def test_commands_that_need_an_output_say_the_same(
+    made: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(made.rglob("*"))
+    slips = {
+        "featurs": "Look at the name; near it is: batten diagnose features",
+        "features/made/up": "It lies within the output features: batten diagnose features",
+        "nothing-like-it": "Name the output of a job.",
+    }
+    for slip, told in slips.items():
+        assert main([words[0], slip, *words[1:]]) == 2
+        out, err = capfd.readouterr()
+        assert (out, err.splitlines()[0]) == ("", f"There is no output {slip}.")
+        assert err.splitlines()[-1] == told
+    with pytest.raises(batten.UsageError, match="near it is: batten diagnose features"):
+        batten.open("featurs")
+    assert sorted(made.rglob("*")) == before
+
+
+def test_a_page_of_what_is_expected_or_partly_there_is_made(
+    made: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "absent", "neither"]) == 2
+    assert not Path("report.html").exists()
+    assert main(["report", "featurs", "features"]) == 0
+    expected = ["refunds_{run_date}_us.csv", "--expect", "run_date=2026-04-23..2026-04-24"]
+    assert main(["report", *expected]) == 0
+    assert "2 outputs, 2 NEW" in capfd.readouterr().out
+
+
 def test_a_day_that_is_missing(made: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = diagnose("refunds_2026-04-25_eu.csv")
     assert found.state == "NEW"

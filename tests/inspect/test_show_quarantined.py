@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+import batten
 from batten.cli.main import main
 
 JOB = """
@@ -37,3 +39,31 @@ def test_the_screen_reads_what_it_shows_and_the_json_all(
     assert "  retry    batten run job.py --jobs 1 --retry-quarantined\n" in told
     assert main(["show", "out", "--json"]) == 0
     assert last.name in capsys.readouterr().out
+
+
+def test_whoever_looks_is_told_how_they_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is nothing to do, and a person should still see the way."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    Path("job.py").write_text(JOB)
+    assert main(["run", "job.py", "--jobs", "1", "--quiet"]) == 3
+    capsys.readouterr()
+    again = "batten run job.py --jobs 1 --retry-quarantined"
+    for command, code in (("diagnose", 0), ("show", 0)):
+        assert main([command, "out"]) == code
+        assert f"  retry    {again}\n" in capsys.readouterr().out
+        assert main([command, "out", "--json"]) == code
+        assert json.loads(capsys.readouterr().out)["retry"] == again
+    assert f">!{again}</td>" in batten.diagnose("out")._repr_html_()
+    assert main(["report", "out"]) == 0
+    assert Path("report.html").read_text().count(f">{again}</code>") == 2
+    Path("job.py").write_text(JOB.replace("raise ValueError", 'return {"number": number} or str'))
+    capsys.readouterr()
+    assert main([*again.split()[1:], "--accept-change", "--quiet"]) == 0
+    for command in ("diagnose", "show"):
+        assert main([command, "out"]) == 0
+        assert "retry" not in capsys.readouterr().out
+        assert main([command, "out", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["retry"] is None

@@ -196,8 +196,14 @@ def describe(
             inputs=inputs,
             again=_ANOTHER_WAY if is_other_way else again,
             refused=refused if is_run else None,
+            retry=_tell_retry(place, observation, judgement) if refused is None else "",
         ),
     )
+
+
+def _tell_retry(place: Place, observation: Observation, judgement: Judgement) -> str:
+    has_failed = judgement.accounts.quarantined and judgement.verdict.state in _SOUND
+    return find_again(place, observation, *Way.RETRY.options).told if has_failed else ""
 
 
 def _describe_contents(place: Place, observation: Observation, judgement: Judgement) -> Contents:

@@ -14,6 +14,7 @@ from batten.model.disk.runs.submissions import SubmissionRecord
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import Finding
 from batten.model.rules.usage import Usage
+from batten.model.telling.commands import in_cell
 from batten.model.telling.counts import count_of
 from batten.model.telling.html import show_as_html
 from batten.model.value_class import value_class
@@ -97,11 +98,13 @@ class NextRun:
         inputs: What it reads, and whether that can be read.
         again: Whether it is likely to fail, and why.
         refused: Why the last run was refused, if this one would be too; otherwise None.
+        retry: How quarantined items are tried again; empty if there are none.
     """
 
     inputs: tuple[Input, ...] = ()
     again: Outlook = NOTHING_TO_RUN
     refused: Refused | None = None
+    retry: str = ""
 
 
 NOTHING_KEPT = Contents()
@@ -158,7 +161,8 @@ class Diagnosis:
         holds = f"{count_of(self.rows, 'row')} in {count_of(self.parts, 'part')}"
         rows: list[tuple[str, object]] = [
             ("why", self.reason),
-            ("next", self.next),
+            ("next", in_cell(self.next)),
+            ("retry", in_cell(self.next_run.retry)),
             ("risky", self.risky),
             ("items", self.items.show() if self.items.source else ""),
             ("output", holds if self.items.source else ""),
@@ -246,6 +250,7 @@ class Diagnosis:
                 }
                 for each in self.destinations
             ],
+            "retry": self.next_run.retry or None,
             "ways": [dict(vars(each)) for each in refused.choices] if refused else [],
         }
 

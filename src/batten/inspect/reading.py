@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError, CorruptError, InconsistentError, RefusedError
+from batten.inspect.absent import refuse_absent
 from batten.inspect.advising.again import find_again
 from batten.inspect.advising.made_files import list_tables
 from batten.inspect.diagnose import describe
@@ -17,7 +18,7 @@ from batten.inspect.items.quarantined import read_quarantined
 from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.paths.output_path import Place, locate_output
-from batten.inspect.paths.owning import refuse_absent, refuse_pending, refuse_unknown
+from batten.inspect.paths.owning import refuse_pending, refuse_unknown
 from batten.ledger.facts.observation import Observation, find_own_file
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.files.parts import parts_of

@@ -8,22 +8,21 @@ from dataclasses import field
 from itertools import islice
 from typing import Any
 
-from batten.inspect.advising.again import find_again
+from batten.inspect.absent import refuse_absent
 from batten.inspect.advising.in_hand import list_in_hand_keys
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.items.quarantined import list_quarantined_batches, read_quarantined
+from batten.inspect.items.quarantined import read_quarantined
 from batten.inspect.items.slowest import SlowestSeen, find_slowest
 from batten.inspect.items.used import ItemUsage, list_usage
 from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.paths.output_path import locate_output
-from batten.inspect.paths.owning import refuse_absent, refuse_pending, refuse_unknown
+from batten.inspect.paths.owning import refuse_pending, refuse_unknown
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.files.quarantine_file import Quarantined
 from batten.ledger.history.runs import RunLog, list_runs, read_run
 from batten.ledger.judge import judge
-from batten.model.disk.runs.refusals import Way
 from batten.model.value_class import value_class
 
 
@@ -32,8 +31,7 @@ class Overview:
     """What `batten show` prints. `unreadable` names quarantine files that can't be read, `in_hand`
     are the keys of the items that were in hand when the last run was killed. `parts_at` is where
     the parts lie, if that is not where the output is. `slowest` are items that took longest.
-    `used` is what calls used by item, if that was asked for. `retry` is how quarantined items are
-    tried again."""
+    `used` is what calls used by item, if that was asked for."""
 
     diagnosis: Diagnosis
     quarantined: tuple[Quarantined, ...]
@@ -43,7 +41,6 @@ class Overview:
     parts_at: str = ""
     slowest: SlowestSeen = field(default_factory=SlowestSeen)
     used: tuple[ItemUsage, ...] | None = None
-    retry: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -58,6 +55,7 @@ class Overview:
             "usage_by_key": None if self.used is None else [each.to_json() for each in self.used],
             "submitted": diagnosis.contents.list_submitted(),
             "quarantined": [dict(vars(item)) for item in self.quarantined],
+            "retry": diagnosis.next_run.retry or None,
             "unreadable": list(self.unreadable),
             "in_hand": list(self.in_hand),
             "workers": [worker.to_json() for worker in diagnosis.contents.at_work],
@@ -90,7 +88,6 @@ def show(
     refuse_absent(place, judgement)
     unreadable: list[str] = []
     quarantined = read_quarantined(place, observation, unreadable)
-    has_failed = bool(list_quarantined_batches(observation)) and observation.holder is None
     return Overview(
         diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
         quarantined=tuple(islice(quarantined, quarantined_max)),
@@ -105,5 +102,4 @@ def show(
         in_hand=()
         if observation.holder is not None
         else tuple(list_in_hand_keys(place, judgement.plan)),
-        retry=find_again(place, observation, *Way.RETRY.options).told if has_failed else "",
     )

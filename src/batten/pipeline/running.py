@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from batten.display.choosing import choose_display, is_shown_by_itself
+from batten.display.choosing import choose_display, is_notebook, is_shown_by_itself
 from batten.display.metrics.telemetry import find_telemetry
 from batten.display.report_text import list_lines
 from batten.drive.run import run_pipeline
@@ -14,7 +14,7 @@ from batten.errors import QuarantinedError, QuarantinedWarning, usage_error
 from batten.executors.printing.output import output_may_be_lost
 from batten.listening import complain
 from batten.model.disk.runs.job_calls import BATTEN
-from batten.model.telling.commands import command
+from batten.model.telling.commands import command, in_cell
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus
 from batten.printable import tell, warn
@@ -64,7 +64,7 @@ def run_shown(
             display.close()
         if is_shown_by_itself(progress):
             for line in list_lines(report, retrying="run(retry_quarantined=True)"):
-                display.note(line)
+                display.note(in_cell(line) if is_notebook() else line)
     return report
 
 
@@ -103,6 +103,8 @@ def tell_quarantined(report: Report, options: RunOptions, *, check: bool) -> Non
     counts = f"{report.quarantined:,} of {count_of(report.source, 'item')}"
     what = f"{report.path}: {counts} are quarantined."
     see = command("show", report.path)
+    if is_notebook():
+        see = in_cell(see)
     if check:
         error = QuarantinedError(
             what,

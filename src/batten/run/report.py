@@ -9,11 +9,11 @@ from batten.errors import BattenError
 from batten.model.disk.destinations.delivery import ONCE
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.usage import Usage
-from batten.model.telling.commands import command
+from batten.model.telling.commands import command, in_cell
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.model.words import RunStatus
-from batten.printable import escape
+from batten.printable import commands_in_cells, escape
 
 if TYPE_CHECKING:
     from batten.run.checks import Check
@@ -118,8 +118,8 @@ class Report:
             ("seconds", ", ".join(f"{name} {each:.1f}" for name, each in self.seconds.items())),
             *(("destination", f"{each.target}: {each.rows:,} rows") for each in self.destinations),
             *(("finalized", f"{each.path}: {each.status}") for each in self.finalized),
-            ("see why", command("show", self.path) if self.quarantined else ""),
-            ("error", str(self.error) if self.error is not None else ""),
+            ("see why", in_cell(command("show", self.path)) if self.quarantined else ""),
+            ("error", commands_in_cells(str(self.error)) if self.error is not None else ""),
         ]
         from batten.model.telling.html import show_as_html
 

@@ -41,8 +41,11 @@ def add_paths(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit_lines, emit_object, tell
     from batten.cli.standard_output import StandardOutput, is_standard_output
+    from batten.inspect.absent import absent_error
+    from batten.inspect.diagnose import diagnose
     from batten.model.telling.counts import count_of
     from batten.model.telling.sizes import show_bytes
+    from batten.model.words import State
     from batten.page.clock import tell_time
     from batten.page.document import make_page
     from batten.page.writing import check_target, encode_page, write_page
@@ -50,6 +53,8 @@ def execute(arguments: argparse.Namespace) -> int:
     is_printed = is_standard_output(arguments.output, is_json=arguments.json)
     target = arguments.output if is_printed else check_target(arguments.output)
     page = make_page(arguments.paths, arguments.expect, tell_time())
+    if not arguments.expect and set(page.states.values()) == {State.NEW}:
+        raise absent_error(diagnose(next(iter(page.states))))
     data = encode_page(page.html)
     if is_printed:
         StandardOutput().write(data)

@@ -18,6 +18,7 @@ _ALWAYS = ("", "why", "do", "next", "risky")
 _BY_IMPORTANCE = (
     *(
         "or",
+        "retry",
         "upstream",
         "holder",
         "worker",
@@ -32,7 +33,7 @@ _BY_IMPORTANCE = (
     ),
     *("has", "given", "input", "orphans", "read"),
 )
-_WHOLE = frozenset({"next", "or"})
+_WHOLE = frozenset({"next", "or", "retry"})
 """Commands: half of one is worse than none."""
 
 _ROWS_MAX = {"": 2, "why": 3, "do": 2, "risky": 2, "items": 2, "again": 2, "hint": 2}

@@ -38,6 +38,7 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield labelled("do", name_action(diagnosis))
     yield labelled("next", diagnosis.next)
     yield from _list_choices(diagnosis.next_run.refused)
+    yield from list_retry(diagnosis)
     yield labelled("risky", diagnosis.risky)
     if diagnosis.parameters:
         key = " ".join(f"{name}={value}" for name, value in diagnosis.parameters.items())
@@ -73,6 +74,12 @@ def list_at_work(diagnosis: Diagnosis) -> Iterator[str]:
     if len(at_work) > _WORKERS_SHOWN:
         more = count_of(len(at_work) - _WORKERS_SHOWN, "worker")
         yield labelled("", f"and {more} more; --json lists them all")
+
+
+def list_retry(diagnosis: Diagnosis) -> Iterator[str]:
+    """How quarantined items are tried again."""
+    if diagnosis.next_run.retry:
+        yield labelled("retry", diagnosis.next_run.retry)
 
 
 _MADE = (State.COMPLETE, State.COMPLETE_WITH_ORPHANS)

@@ -9,6 +9,7 @@ from batten.cli.text.diagnosis_text import (
     list_at_work,
     list_contents,
     list_findings,
+    list_retry,
     list_weaker,
 )
 from batten.inspect.items.used import ItemUsage
@@ -43,8 +44,7 @@ def list_lines(overview: Overview) -> Iterator[str]:
     known = max(diagnosis.items.quarantined, len(overview.quarantined))
     if (more := known - QUARANTINED_SHOWN) > 0:
         yield labelled("", f"and {more:,} more; --json lists them all, with tracebacks")
-    if overview.retry:
-        yield labelled("retry", overview.retry)
+    yield from list_retry(diagnosis)
     for name in overview.unreadable:
         yield labelled("damaged", f"{name} can't be read")
     if overview.in_hand:

@@ -26,7 +26,13 @@ from batten.model.disk.runs.job_calls import (
     JobCall,
     compose,
 )
-from batten.model.telling.commands import as_path, command, join_words, quote
+from batten.model.telling.commands import (
+    as_path,
+    command,
+    join_words,
+    name_arguments,
+    quote,
+)
 from batten.model.value_class import value_class
 from batten.storage.digests import find_digest_of_path
 
@@ -82,7 +88,7 @@ def choose_again(call: JobCall, place: str, *more: str) -> Again:
             "recorded"
         )
     if more and call.kind != BATTEN:
-        return Again(words=f"run the job with {' '.join(more)}, from Python")
+        return Again(words=f"run the job from Python with {name_arguments(more)}")
     python = "" if call.kind == BATTEN else _name_python()
     line = compose(call, here=_current_folder(), python=python, more=more)
     if call.kind in (BATTEN, SCRIPT) and not os.path.isfile(call.file):

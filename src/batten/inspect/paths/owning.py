@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batten.errors import RefusedError, usage_error
+from batten.errors import RefusedError
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.judge import Judgement, judge
@@ -15,12 +15,6 @@ def hold_lock(place: Place, observation: Observation) -> Lock:
     """The lock of an output that is batten's; raises `BusyError`, or `RefusedError` for another."""
     refuse_unknown(place, judge(observation))
     return take_lock(place.storage, place.layout, place.path)
-
-
-def refuse_absent(place: Place, judgement: Judgement) -> None:
-    """Raises `UsageError` if nothing is: the name is likely a slip."""
-    if judgement.verdict.state is State.NEW:
-        raise usage_error(f"There is no output {place.path}.", "Name the output of a job.")
 
 
 def refuse_pending(place: Place, judgement: Judgement) -> None:

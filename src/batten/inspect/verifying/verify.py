@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from batten.inspect.absent import refuse_absent
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis, list_finding
 from batten.inspect.kinds.landings import (
@@ -19,7 +20,7 @@ from batten.inspect.kinds.landings import (
 )
 from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.paths.output_path import Place, locate_output
-from batten.inspect.paths.owning import refuse_absent, refuse_pending, refuse_unknown
+from batten.inspect.paths.owning import refuse_pending, refuse_unknown
 from batten.inspect.verifying.control_folder import find_control_faults
 from batten.inspect.verifying.missing_rows import name_missing, tell_missing
 from batten.inspect.verifying.parts import PartVerifier

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
+
+from batten.printable import commands_in_cells
 
 
 def quote(word: str) -> str:
@@ -49,3 +52,21 @@ def as_path(path: str) -> str:
 def in_folder(folder: str, line: str) -> str:
     """The command, to be run in that folder; empty if it is the folder of now."""
     return f"cd {quote(folder)} && {line}" if folder else line
+
+
+_BEGINNINGS = ("batten ", "python ", "cd ")
+
+
+def is_command(text: str) -> bool:
+    """Whether the whole text is a command that can be pasted, and no words about one."""
+    return text.startswith(_BEGINNINGS)
+
+
+def in_cell(text: str) -> str:
+    """The same for a cell of a notebook, where a command of the shell begins with `!`."""
+    return f"!{text}" if is_command(text) else commands_in_cells(text)
+
+
+def name_arguments(options: Iterable[str]) -> str:
+    """Options of `batten run` that take no value, as arguments of `run()`."""
+    return ", ".join(f"{each.lstrip('-').replace('-', '_')}=True" for each in options)

@@ -22,6 +22,7 @@ from batten.page.drawing.blocks import (
 from batten.page.drawing.pictures import show_recorded
 from batten.page.failures import FailureGroup, FailuresSeen
 from batten.page.looking import OutputSeen
+from batten.page.sections.state import show_command
 
 GROUPS_MAX = 20
 TRACEBACKS_MAX = 2
@@ -45,6 +46,9 @@ def show_failures(seen: OutputSeen, outline: Outline) -> Markup:
         "Quarantined items",
         "quarantined",
         _tell_read(found, failures),
+        note("Try them again: ", show_command(found.next_run.retry))
+        if found.next_run.retry
+        else NOTHING,
         sentences(f"{name} can't be read" for name in failures.unreadable[:UNREADABLE_MAX]),
         more(len(failures.unreadable) - UNREADABLE_MAX, "file", rest=" that can't be read"),
         *groups,

@@ -18,6 +18,7 @@ from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.watching import Sight
 from batten.model.rules.findings import Severity
 from batten.model.rules.usage import tell_usage
+from batten.model.telling.commands import is_command
 from batten.model.telling.counts import count_of
 from batten.model.telling.markup import NOTHING, Markup, element, join
 from batten.model.telling.sizes import show_age, show_bytes
@@ -52,7 +53,6 @@ _MANNERS = {
     State.CORRUPT: "bad",
     State.UNKNOWN: "doubtful",
 }
-_COMMAND = "batten "
 
 
 def show_state(state: State) -> Markup:
@@ -83,6 +83,8 @@ def _list_verdict(found: Diagnosis) -> Iterator[tuple[str, str | Markup]]:
         if number:
             yield "or", show_command(choice.next)
         yield ("or" if number else "next"), choice.does
+    if found.next_run.retry:
+        yield "retry", show_command(found.next_run.retry)
     yield "risky", found.risky
     if is_run(found) and found.state is not State.NEW:
         yield "again", tell_again(found)
@@ -90,8 +92,7 @@ def _list_verdict(found: Diagnosis) -> Iterator[tuple[str, str | Markup]]:
 
 def show_command(text: str) -> Markup:
     """A command that can be pasted is shown as one; what is said in words, as words."""
-    is_command = text.startswith((_COMMAND, "python ", "cd "))
-    return element("code", line(text), class_="command") if is_command else line(text)
+    return element("code", line(text), class_="command") if is_command(text) else line(text)
 
 
 def show_facts(seen: OutputSeen, outline: Outline) -> Markup:
