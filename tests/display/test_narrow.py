@@ -55,6 +55,12 @@ def test_the_rate_goes_before_the_time_that_is_left() -> None:
     assert show(STATUS, 36) == "40,100/100,000 items  17 quarantined"
 
 
+def test_a_run_that_stops_does_not_tell_when_all_will_be_done() -> None:
+    stopping = replace(STATUS, is_stopping=True, waits=("stopping: 8 s for what is in hand",))
+    told = "40,100/100,000 items  40%  500.0/s  1:00  17 quarantined  10,000 adopted  stopping: 8 s"
+    assert show(stopping, 200) == f"{told} for what is in hand"
+
+
 def test_what_it_waits_for_is_cut_and_takes_no_count_away() -> None:
     waiting = replace(STATUS, waits=("the server asks to be left alone for another minute",))
     shown = show(waiting, 80)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,26 @@ def test_the_share(source: int, committed: int, staged: int, share: float) -> No
         seconds=1.0,
     )
     assert finished_share(status) == share
+
+
+def test_a_run_that_stops_says_so(tmp_path: Path) -> None:
+    """The item in hand waits for a look that has seen it, so it is in hand when the run stops."""
+    stopping = threading.Event()
+    seen: list[Status] = []
+
+    def work(number: int) -> dict[str, int]:
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stopping.wait(60)
+        return {"n": number}
+
+    def look(status: Status) -> None:
+        seen.append(status)
+        if status.is_stopping:
+            stopping.set()
+
+    pipeline = batten.from_range(40).map(work).options(batch_size=4).write_parquet(tmp_path / "out")
+    with pytest.raises(batten.InterruptedRunError):
+        pipeline.run(executor="threads", jobs=1, drain_seconds=60, progress=look)
+    assert [each.is_stopping for each in seen][-1:] == [True]
+    assert seen[-1].waits[0].startswith("stopping: ")

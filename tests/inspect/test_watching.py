@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from dataclasses import replace
 from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from batten.inspect.watching import Watcher
+from batten.cli.text.watch_text import list_lines
+from batten.inspect.watching import FailureKind, InHand, Sight, Watcher
 from batten.ledger.files.chunk_failures import read_chunk_failures
+from batten.model.rules.accounting import Accounts
 from batten.model.words import State
 from batten.storage.twin.memory import MemoryStorage
 from batten.work.calling.calls import Failure
@@ -97,6 +101,44 @@ def test_what_each_look_sees(job: Folder, run: Run) -> None:
     ]
 
 
+def test_a_run_that_was_asked_to_stop(run: Run, job: Folder) -> None:
+    watcher = Watcher(job.path / "out")
+    watcher.look(100.0)
+    run.process.send_signal(signal.SIGTERM)
+    while not (sight := watcher.look(112.0)).signal:
+        assert run.process.poll() is None
+    assert sight.signal == "SIGTERM"
+    (told,) = [line for line in list_lines(sight) if line.startswith("  rate ")]
+    assert told.endswith("items/s; stopping after SIGTERM: only what is in hand may end")
+    assert run.finish() == 75
+    assert watcher.look(120.0).signal == ""
+
+
+def test_what_is_a_count_and_what_is_a_key() -> None:
+    """Keys may be numbers. What failed in a batch that is not published is not quarantined yet."""
+    sight = Sight(
+        path="out",
+        state=State.RUNNING,
+        items=Accounts(
+            source=24, committed=6, filtered=0, quarantined=2, duplicate=0, staged=4, pending=12
+        ),
+        rows=6,
+        since="",
+        rate=1.5,
+        in_hand=(InHand(key="22", seconds=5.0, is_longer=True),),
+        failures=(FailureKind(kind="ValueError", count=5, key="3", error="ValueError: no 3"),),
+    )
+    assert list(list_lines(sight))[2:] == [
+        "  rate     1.5 items/s, ETA 0:08",
+        "  in hand  1 item",
+        "           key 22: for 0:05 or longer",
+        "  failed   5 items by ValueError; key 3: ValueError: no 3",
+        "           3 of these will be quarantined, when their batch is published",
+    ]
+    published = replace(sight, items=replace(sight.items, quarantined=5, staged=1))
+    assert list(list_lines(published))[-1].startswith("  failed   5 items")
+
+
 def test_failures_of_a_staged_chunk_are_read() -> None:
     failures = (Failure(item=2, error="ValueError: no", trace="…", attempts=1),)
     piece = Piece(start=0, stop=4, table=None, failures=failures)
@@ -120,7 +162,7 @@ def test_in_a_terminal_until_the_run_ends(job: Folder, run: Run) -> None:
     )
     os.close(follower)
     told = b""
-    while b"in hand  06: for 0:0" not in told:
+    while b"in hand  1 item\r\n           key 06: for 0:0" not in told:
         told += os.read(leader, 65536)
     assert run.finish() == 3
     while piece := _read(leader):
@@ -165,7 +207,9 @@ def test_as_json_a_look_is_an_object_on_a_line(job: Folder, run: Run) -> None:
     assert first["state"] == "RUNNING"
     assert first["rate"] is None
     assert [(each["key"], each["is_longer"]) for each in first["in_hand"]] == [("06", True)]
-    assert set(first) == {"state", "path", "items", "rows", "since", "rate", "in_hand", "failures"}
+    assert set(first) == {
+        *("state", "path", "items", "rows", "since", "rate", "in_hand", "failures", "signal")
+    }
     assert run.finish() == 3
     while piece := _read(leader):
         told += piece

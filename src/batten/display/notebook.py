@@ -9,6 +9,8 @@ from batten.display.rate import list_rest
 from batten.printable import escape
 from batten.run.progress import Status
 
+_WITHOUT_ETA = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+
 
 def find_notebook_bar() -> NotebookBar | None:
     """One to be shown, or None where tqdm is not installed."""
@@ -35,6 +37,8 @@ class NotebookBar:
             self._bar = self._make(total=status.source, initial=status.finished, unit=" items")
         self._bar.total = status.source
         self._bar.n = status.finished
+        if status.is_stopping:
+            self._bar.bar_format = _WITHOUT_ETA
         self._bar.set_postfix_str(", ".join(each.text for each in list_rest(status)), refresh=False)
         self._bar.refresh()
 

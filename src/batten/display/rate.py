@@ -9,6 +9,7 @@ from batten.display.colours import Colour, Span
 from batten.printable import count_columns, escape
 
 if TYPE_CHECKING:
+    from batten.inspect.watching import Sight
     from batten.run.progress import Status
 
 
@@ -44,7 +45,7 @@ class ItemRate:
         if self._rate:
             told.append(_Ranked(6, Span(f"{self._rate:,.1f}/s")))
         told.append(_Ranked(5, Span(show_clock(status.seconds))))
-        if self._rate:
+        if self._rate and not status.is_stopping:
             left = max(0, status.source - status.finished) / self._rate
             told.append(_Ranked(3, Span(f"ETA {show_clock(left)}")))
         told += _list_rest(status)
@@ -98,6 +99,16 @@ def _count(told: list[_Ranked]) -> int:
 
 def finished_share(status: Status) -> float:
     return status.finished / status.source if status.source else 1.0
+
+
+def tell_rate(sight: Sight) -> str:
+    """`12.3 items/s, ETA 0:48` of a run that is watched. One that stops does not do them all."""
+    told = "not known yet" if sight.rate is None else f"{sight.rate:,.1f} items/s"
+    if sight.signal:
+        return f"{told}; stopping after {sight.signal}: only what is in hand may end"
+    if sight.rate:
+        told += f", ETA {show_clock(sight.items.pending / sight.rate)}"
+    return told
 
 
 def show_clock(seconds: float) -> str:

@@ -53,6 +53,7 @@ class Showing:
                 adopted=schedule.adopted_items,
                 seconds=now - self._began,
                 waits=self._list_waits(schedule.suspect_items),
+                is_stopping=bool(self._draining.shown),
                 accounts=self._so_far.published.make_accounts(self._plan, staged=staged),
             )
         )

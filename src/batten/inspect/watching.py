@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +23,10 @@ from batten.ledger.facts.observe import observe_output
 from batten.ledger.files.chunk_failures import read_chunk_failures
 from batten.ledger.files.quarantine_file import read_quarantine
 from batten.ledger.generations import find_current
+from batten.ledger.history.runs import find_signal
 from batten.ledger.judge import Judgement, judge
 from batten.model.disk.names import Layout
+from batten.model.disk.runs.holders import Holder
 from batten.model.disk.staged_names import StagedFile, find_staged
 from batten.model.rules.accounting import Accounts, PlannedBatches
 from batten.model.value_class import value_class
@@ -59,7 +62,7 @@ class FailureKind:
 @value_class
 class Sight:
     """What one look saw. `rate`: items a second of late, None while that is not known. `since`:
-    when the run began, by the text of its lock."""
+    when the run began, by the text of its lock. `signal`: the one that asked it to stop."""
 
     path: str
     state: State
@@ -69,6 +72,13 @@ class Sight:
     rate: float | None
     in_hand: tuple[InHand, ...]
     failures: tuple[FailureKind, ...]
+    signal: str = ""
+
+    @property
+    def failed_unpublished(self) -> int:
+        """How many items failed for good in batches that are not published yet. The accounts have
+        them among the staged ones until then."""
+        return max(0, sum(each.count for each in self.failures) - self.items.quarantined)
 
     @property
     def finished(self) -> int:
@@ -86,6 +96,7 @@ class Sight:
             "rate": self.rate,
             "in_hand": [dict(vars(each)) for each in self.in_hand],
             "failures": [dict(vars(each)) for each in self.failures],
+            "signal": self.signal or None,
         }
 
 
@@ -120,7 +131,13 @@ class Watcher:
             failures=_group(self._list_failed(observation, judgement.plan))
             if self._with_failures
             else (),
+            signal=self._find_signal(holder) if holder is not None else "",
         )
+
+    def _find_signal(self, holder: Holder) -> str:
+        with suppress(StorageError):
+            return find_signal(self._place.storage, self._place.layout, holder)
+        return ""
 
     def _follow(self) -> None:
         """In a store another dataset may have taken the place of the one before."""

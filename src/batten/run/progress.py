@@ -24,6 +24,7 @@ class Status:
         seconds: The time since it began with the items, in seconds.
         waits: What keeps it waiting, each in a few words: a server that asks for patience, calls
             that are held back, items that are tried alone, a signal after which it ends.
+        is_stopping: Whether it begins no more items, and ends when those in hand have ended.
         accounts: The accounts as they stand.
     """
 
@@ -35,6 +36,7 @@ class Status:
     adopted: int
     seconds: float
     waits: tuple[str, ...] = ()
+    is_stopping: bool = False
     accounts: Accounts | None = None
 
     @property

@@ -51,7 +51,8 @@ def list_lines(overview: Overview) -> Iterator[str]:
         shown = ", ".join(overview.in_hand[:QUARANTINED_SHOWN])
         more = len(overview.in_hand) - QUARANTINED_SHOWN
         rest = f" and {more} more" if more > 0 else ""
-        yield labelled("in hand", f"{shown}{rest}, when the last run was killed")
+        count = count_of(len(overview.in_hand), "item")
+        yield labelled("in hand", f"{count} when the last run was killed: {shown}{rest}")
     for run in overview.runs[-_RUNS_SHOWN:]:
         may_live = diagnosis.state is State.RUNNING and run is overview.runs[-1]
         yield labelled("run", _show_run(run, "at work" if may_live else "no end was logged"))

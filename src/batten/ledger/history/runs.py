@@ -212,6 +212,14 @@ def _find_dead_holder(storage: Store, layout: Layout) -> Holder | None:
     return holder if holder.pid else None
 
 
+def find_signal(storage: Store, layout: Layout, holder: Holder) -> str:
+    """The signal that has asked the run at work to stop; empty if none has."""
+    log = find_last_log(storage, layout)
+    if log is None or not log.signals or not _is_of(log, holder):
+        return ""
+    return str(log.signals[-1].get("signal") or "a signal")
+
+
 def _is_of(log: RunLog, holder: Holder) -> bool:
     names = ("pid", "host", "boot", "pid_namespace")
     return all(log.start.get(name, "") == getattr(holder, name) for name in names)

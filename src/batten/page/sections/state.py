@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batten.display.rate import show_clock
+from batten.display.rate import show_clock, tell_rate
 from batten.inspect.action_words import (
     is_run,
     name_action,
@@ -136,9 +136,6 @@ def join_names(names: tuple[str, ...]) -> Markup:
 def _show_sight(sight: Sight | None) -> Markup:
     if sight is None:
         return NOTHING
-    rate = "not known yet" if sight.rate is None else f"{sight.rate:,.1f} items/s"
-    if sight.rate:
-        rate += f", ETA {show_clock(sight.items.pending / sight.rate)}"
     rows = [
         (key(each.key), f"{show_clock(each.seconds)}{' or longer' * each.is_longer}")
         for each in sight.in_hand[:IN_HAND_MAX]
@@ -146,7 +143,7 @@ def _show_sight(sight: Sight | None) -> Markup:
     columns = (Column("item"), Column("in hand for", True))
     return join(
         (
-            listing([("since", show_recorded(sight.since)), ("rate", rate)]),
+            listing([("since", show_recorded(sight.since)), ("rate", tell_rate(sight))]),
             table("Items in hand", columns, rows, layout="narrow wide"),
             more(len(sight.in_hand) - len(rows), "item"),
         )
@@ -169,7 +166,8 @@ def _list_known(seen: OutputSeen, found: Diagnosis) -> Iterator[tuple[str, str |
     for hint in found.hints:
         yield "hint", hint
     if seen.in_hand:
-        yield "in hand", join((join_names(seen.in_hand), ", when the last run was killed"))
+        told = f"{count_of(len(seen.in_hand), 'item')} when the last run was killed: "
+        yield "in hand", join((told, join_names(seen.in_hand)))
     for each in sorted(found.inputs, key=lambda each: each.is_readable)[:INPUTS_MAX]:
         size = f", {show_bytes(each.bytes)}" if each.bytes is not None else ""
         yield "input", f"{each.path}: {'readable' if each.is_readable else each.problem}{size}"
