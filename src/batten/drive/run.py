@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,22 +96,22 @@ def run_on(
     context = make_context(
         storage, pipeline, options, progress or Silent(), finished=finished, watchers=watchers
     )
+    has_begun_before = storage.find(context.layout.control) is not None
+    conclude = partial(_conclude, context, has_begun_before=has_begun_before)
     with output_may_be_lost():
-        return tell_events(context, _run_reported)
+        return tell_events(context, _run, conclude)
 
 
-def _run_reported(context: Context) -> Report:
-    """However it ends, what is told of its end are the accounts as they are then."""
-    has_begun_before = context.storage.find(context.layout.control) is not None
-    try:
-        return _run(context)
-    except Exception as error:
-        context.reached = getattr(error, "report", None) or report_failure(context, error)
-        if isinstance(error, BattenError):
-            if not has_begun_before:
-                _tell_folder(context, error)
-            error.report = context.reached
-        raise
+def _conclude(context: Context, error: BaseException, *, has_begun_before: bool) -> Report | None:
+    """What is told of a run that an error has ended are the accounts as they are then."""
+    if not isinstance(error, Exception):
+        return None
+    reached = getattr(error, "report", None) or report_failure(context, error)
+    if isinstance(error, BattenError):
+        if not has_begun_before:
+            _tell_folder(context, error)
+        error.report = reached
+    return reached
 
 
 def _tell_folder(context: Context, error: BattenError) -> None:

@@ -162,7 +162,7 @@ class Diagnosis:
         rows: list[tuple[str, object]] = [
             ("why", self.reason),
             ("next", in_cell(self.next)),
-            ("retry", in_cell(self.next_run.retry)),
+            ("retry", "" if self.action is Action.RUN else in_cell(self.next_run.retry)),
             ("risky", self.risky),
             ("items", self.items.show() if self.items.source else ""),
             ("output", holds if self.items.source else ""),

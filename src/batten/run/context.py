@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from batten.errors import InterruptedRunError, UsageError
 from batten.executors.call_rates import Sharing
@@ -27,9 +27,6 @@ from batten.run.telling.watching import LOGGER, Watchers
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Folder, Store
 
-if TYPE_CHECKING:
-    from batten.run.report import Report
-
 
 @dataclass(kw_only=True)
 class Context:
@@ -38,7 +35,7 @@ class Context:
     over into it. `is_adopting`: it takes over rows that a hand-made job had made, and calls no
     function of the job. These are the `finished` ones, of a run that adopts before it plans the
     rest. `is_worker`: it works for the run of another process. `tell_end` tells such workers how a
-    run ended. `reached`: of one that an error ended, what there was then."""
+    run ended."""
 
     pipeline: Definition
     options: RunOptions
@@ -57,7 +54,6 @@ class Context:
     is_adopting: bool = False
     is_worker: bool = False
     tell_end: Callable[[str], None] = field(default=lambda told: None)
-    reached: Report | None = None
     finished: FinishedRows | None = None
     watchers: Watchers = field(default_factory=Watchers)
     log: Log = field(default_factory=lambda: Log(LOGGER))

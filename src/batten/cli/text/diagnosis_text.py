@@ -38,7 +38,8 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield labelled("do", name_action(diagnosis))
     yield labelled("next", diagnosis.next)
     yield from _list_choices(diagnosis.next_run.refused)
-    yield from list_retry(diagnosis)
+    if not is_run(diagnosis):
+        yield from list_retry(diagnosis)
     yield labelled("risky", diagnosis.risky)
     if diagnosis.parameters:
         key = " ".join(f"{name}={value}" for name, value in diagnosis.parameters.items())

@@ -83,7 +83,7 @@ def _list_verdict(found: Diagnosis) -> Iterator[tuple[str, str | Markup]]:
         if number:
             yield "or", show_command(choice.next)
         yield ("or" if number else "next"), choice.does
-    if found.next_run.retry:
+    if found.next_run.retry and not is_run(found):
         yield "retry", show_command(found.next_run.retry)
     yield "risky", found.risky
     if is_run(found) and found.state is not State.NEW:

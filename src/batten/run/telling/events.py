@@ -31,18 +31,26 @@ _logger = logging.getLogger(LOGGER)
 _logger.addHandler(logging.NullHandler())
 
 
-def tell_events(context: Context, run: Callable[[Context], Report]) -> Report:
-    """Do the run, and tell of its beginning and its end, however that comes."""
-    if context.options.is_dry_run or not context.options.is_told:
-        return run(context)
+def tell_events(
+    context: Context,
+    run: Callable[[Context], Report],
+    conclude: Callable[[BaseException], Report | None],
+) -> Report:
+    """Do the run, and tell of its beginning and its end, however that comes. Where an error ends
+    it, `conclude` gives the report of what was reached."""
+    is_told = context.options.is_told and not context.options.is_dry_run
     events = RunEvents(context)
-    events.tell_began()
+    if is_told:
+        events.tell_began()
     try:
         report = run(context)
     except BaseException as error:
-        events.tell_failed(error)
+        reached = conclude(error)
+        if is_told:
+            events.tell_failed(error, reached)
         raise
-    events.tell_ended(report)
+    if is_told:
+        events.tell_ended(report)
     return report
 
 
@@ -133,10 +141,10 @@ class RunEvents:
             **self._measure(),
         )
 
-    def tell_failed(self, failure: BaseException) -> None:
-        """The run ended otherwise."""
+    def tell_failed(self, failure: BaseException, reached: Report | None) -> None:
+        """The run ended otherwise, and that is what it had reached."""
         status = find_ending(failure).status
-        self._tell_watchers(status, None, failure)
+        self._tell_watchers(status, reached, failure)
         told = failure.what if isinstance(failure, BattenError) else str(failure)
         self._tell(
             logging.WARNING if status is RunStatus.INTERRUPTED else logging.ERROR,
@@ -149,10 +157,9 @@ class RunEvents:
         )
 
     def _tell_watchers(
-        self, status: RunStatus, report: Report | None, error: BaseException | None
+        self, status: RunStatus, reached: Report | None, error: BaseException | None
     ) -> None:
         context = self._context
-        reached = report or context.reached
         ended = RunEnded(
             status=status,
             accounts=reached.accounts if reached is not None else None,
