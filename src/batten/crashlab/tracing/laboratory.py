@@ -13,7 +13,8 @@
 `kinds` chooses what counts: `CHANGING` (default: what changes names, bytes or locks, and syncs),
 `ALL`, or any set of `Kind`. The fewer, the faster. All processes that the command starts are
 followed, whatever sessions and groups they make; the call returns when the last has ended, or
-kills all of them after `timeout_seconds` (`is_timed_out`). If this process dies, they die.
+kills all of them after `timeout_seconds` (`is_timed_out`). Time in which they waited for a busy
+processor does not count. If this process dies, they die.
 
 A path that passes through a symbolic link is recognised only where the link is part of a folder's
 path as given. Programs under the tracer cannot gain privileges (set-user-ID has no effect).
@@ -43,6 +44,8 @@ from batten.crashlab.tracing.system_calls import CHANGING, CallKind, TracedCall
 from batten.model.value_class import value_class
 
 _GRACE_SECONDS = 10.0
+_OVERRUN = 60
+"""Of a tracer that does not end itself, however busy the machine is: so many times as long."""
 
 
 @value_class
@@ -145,7 +148,7 @@ def run_traced(
 def _trace(request: Request, folder: Path, template: Template | None) -> TraceReport:
     (folder / exchange.REQUEST).write_bytes(pickle.dumps(request))
     trace = execute_tracer if template is None else template.trace
-    trace(folder, request.timeout_seconds + _GRACE_SECONDS)
+    trace(folder, _OVERRUN * request.timeout_seconds + _GRACE_SECONDS)
     report: TraceReport = pickle.loads((folder / exchange.REPORT).read_bytes())
     return report
 

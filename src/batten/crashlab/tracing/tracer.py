@@ -38,6 +38,7 @@ from batten.crashlab.tracing.exchange import (
     TraceReport,
 )
 from batten.crashlab.tracing.held_files import close_files
+from batten.crashlab.tracing.patience import TICK_SECONDS, Patience, look_at
 from batten.crashlab.tracing.programs import ProgramBegins, find_program
 from batten.crashlab.tracing.ptrace import Registers, Stop, libc
 from batten.crashlab.tracing.seccomp import build_filter, install_filter
@@ -77,6 +78,7 @@ class Tracer:
         self._held: tuple[int, _Pending] | None = None
         self._is_ending = False
         self._is_past = False
+        self._patience: Patience | None = None
 
     def run(self) -> TraceReport:
         """Run the command to the end of its last process. Raises `ProgramBegins` in processes that
@@ -135,8 +137,10 @@ class Tracer:
         os.execvpe(command[0], command, self._request.environment)
 
     def _follow(self) -> None:
-        signal.signal(signal.SIGALRM, self._on_timeout)
-        signal.setitimer(signal.ITIMER_REAL, self._request.timeout_seconds)
+        tick = min(TICK_SECONDS, self._request.timeout_seconds)
+        self._patience = Patience(self._request.timeout_seconds, tick)
+        signal.signal(signal.SIGALRM, self._on_tick)
+        signal.setitimer(signal.ITIMER_REAL, tick, tick)
         while True:
             try:
                 thread, status = os.waitpid(_ANY_CHILD, _WAIT_FOR_THREADS_TOO)
@@ -294,13 +298,15 @@ class Tracer:
                 self._go_on(*self._held)
         self._held = None
 
-    def _on_timeout(self, _signal: int, _frame: object) -> None:
+    def _on_tick(self, _signal: int, _frame: object) -> None:
+        threads = dict(self._processes)
+        if self._meanwhile is not None:
+            threads[self._meanwhile] = self._meanwhile
+        if self._patience is None or not self._patience.is_over(look_at(threads)):
+            return
         self._report.is_timed_out = True
         self._is_ending = True
-        alive = set(self._processes.values())
-        if self._meanwhile is not None:
-            alive.add(self._meanwhile)
-        for process in alive:
+        for process in set(threads.values()):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
