@@ -238,3 +238,49 @@ def test_the_command_says_so_wherever_it_is_asked(job: Folder) -> None:
     assert (ended.code, ended.json["next"]) == (10, "batten run job.py")
     ended = job.batten("diagnose", "out", "in", "--inputs", cwd=moved)
     assert ended.code == 2
+
+
+def test_show_says_what_diagnose_does(job: Folder) -> None:
+    """Of a dataset upstream, of tables, and of files when it is asked to look at them."""
+    (job.path / "in").mkdir()
+    for name in "abc":
+        (job.path / "in" / f"{name}.txt").write_text(name)
+    (job.path / "rows.csv").write_text("x\n1\n")
+    job.write("""
+        def read(path):
+            return {"text": path.read_text()}
+
+        def again(row):
+            return {"text": row["text"]}
+
+        def same(rows):
+            return rows
+
+        first = batten.from_files("in/*.txt").map(read).write_parquet("first/")
+        second = batten.from_dataset("first/").map(again).write_parquet("second/")
+        third = batten.from_tables(rows="rows.csv").apply(same).write_csv("third.csv")
+    """)
+    for name in ("first", "second", "third"):
+        assert job.run(job=f"job.py:{name}").code == 0
+
+    def look(path: str, *words: str) -> tuple[Any, ...]:
+        shown = job.batten("show", path, *words)
+        found = job.batten("show", path, *words, "--json").json
+        told = job.batten("diagnose", path, *words, "--json").json
+        assert (found["state"], found["reason"]) == (told["state"], told["reason"])
+        is_stale = found["state"] == "STALE"
+        assert (f"why      {found['reason']}" in shown.out) == is_stale
+        return found["state"], shown.out
+
+    assert look("first", "--inputs")[0] == "COMPLETE"
+    (job.path / "in" / "a.txt").write_text("longer")
+    (job.path / "in" / "b.txt").unlink()
+    (job.path / "rows.csv").write_text("x\n1\n2\n")
+    assert look("first")[0] == "COMPLETE"
+    state, shown = look("first", "--inputs")
+    assert (state, "1 item changed" in shown) == ("STALE", True)
+    assert "hint     1 item gone from the source: the rows stay" in shown
+    assert look("third.csv")[0] == "STALE"
+    assert job.run(job="job.py:first").code == 0
+    assert look("first", "--inputs")[0] == "COMPLETE"
+    assert look("second")[0] == "STALE"

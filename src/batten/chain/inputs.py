@@ -36,15 +36,21 @@ class InputsSeen:
 def diagnose_inputs(path: str | os.PathLike[str]) -> Diagnosis:
     """As `diagnose`, and STALE where an input has changed, come or gone since. It reads what a run
     would read to find that out."""
-    seen: list[InputsSeen] = []
-
-    def look(place: Place, observation: Observation) -> Behind | None:
-        seen.append(compare_inputs(place, observation))
-        return seen[-1].behind
-
+    look = InputsLook()
     found = diagnose_place(locate_output(path), look=look)
-    told = [line for each in seen for line in (each.unknown, each.kept) if line]
-    return replace(found, hints=(*found.hints, *told))
+    return replace(found, hints=(*found.hints, *look.told))
+
+
+class InputsLook:
+    """Asked whether an output is behind its inputs, it keeps what else is to be told."""
+
+    def __init__(self) -> None:
+        self.told: tuple[str, ...] = ()
+
+    def __call__(self, place: Place, observation: Observation) -> Behind | None:
+        seen = compare_inputs(place, observation)
+        self.told += tuple(line for line in (seen.unknown, seen.kept) if line)
+        return seen.behind
 
 
 def compare_inputs(place: Place, observation: Observation) -> InputsSeen:

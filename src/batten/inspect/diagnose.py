@@ -93,15 +93,7 @@ def diagnose_place(
         evidence = f"a symbolic link, which parts can't be kept in; it leads to {linked}"
         found = _describe_link(place, observation, Code.LINKED_FOLDER, evidence)
         return replace(found, next=f"name that folder: {command('diagnose', linked)}")
-    judgement, tables = judge(observation), TablesSeen()
-    behind = None
-    if judgement.verdict.state in _MADE:
-        tables = look_at_tables(place.storage, observation, is_brief=is_brief)
-        behind = tables.behind
-        if behind is None and not is_brief:
-            behind = look(place, observation)
-    if behind is not None:
-        judgement = replace(judgement, verdict=VERDICTS[State.STALE])
+    judgement, tables, behind = judge_inputs(place, observation, is_brief=is_brief, look=look)
     found = describe(place, observation, judgement, now_seconds=time.time(), behind=behind)
     if found.action is Action.RUN and (linked := find_linked_file(place, observation)):
         evidence = f"a symbolic link, which the file would replace; it leads to {linked}"
@@ -116,6 +108,26 @@ def diagnose_place(
 
         return explain_path(place, found, is_brief=is_brief)
     return found
+
+
+def judge_inputs(
+    place: Place,
+    observation: Observation,
+    *,
+    is_brief: bool = False,
+    look: FindBehind = find_behind,
+) -> tuple[Judgement, TablesSeen, Behind | None]:
+    """What is there; and if it is complete, whether what it was made of is still as it was."""
+    judgement, tables = judge(observation), TablesSeen()
+    behind = None
+    if judgement.verdict.state in _MADE:
+        tables = look_at_tables(place.storage, observation, is_brief=is_brief)
+        behind = tables.behind
+        if behind is None and not is_brief:
+            behind = look(place, observation)
+    if behind is not None:
+        judgement = replace(judgement, verdict=VERDICTS[State.STALE])
+    return judgement, tables, behind
 
 
 def _doubt(place: Place, found: Diagnosis) -> Diagnosis:

@@ -10,7 +10,8 @@ from typing import Any
 
 from batten.inspect.absent import refuse_absent
 from batten.inspect.advising.in_hand import list_in_hand_keys
-from batten.inspect.diagnose import describe
+from batten.inspect.advising.upstream import find_behind
+from batten.inspect.diagnose import FindBehind, describe, judge_inputs
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.items.quarantined import read_quarantined
 from batten.inspect.items.slowest import SlowestSeen, find_slowest
@@ -22,7 +23,6 @@ from batten.inspect.paths.owning import refuse_pending, refuse_unknown
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.files.quarantine_file import Quarantined
 from batten.ledger.history.runs import RunLog, list_runs, read_run
-from batten.ledger.judge import judge
 from batten.model.value_class import value_class
 
 
@@ -31,7 +31,8 @@ class Overview:
     """What `batten show` prints. `unreadable` names quarantine files that can't be read, `in_hand`
     are the keys of the items that were in hand when the last run was killed. `parts_at` is where
     the parts lie, if that is not where the output is. `slowest` are items that took longest.
-    `used` is what calls used by item, if that was asked for."""
+    `used` is what calls used by item, if that was asked for. `hints` are what a look at the inputs
+    told besides."""
 
     diagnosis: Diagnosis
     quarantined: tuple[Quarantined, ...]
@@ -41,6 +42,7 @@ class Overview:
     parts_at: str = ""
     slowest: SlowestSeen = field(default_factory=SlowestSeen)
     used: tuple[ItemUsage, ...] | None = None
+    hints: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -48,6 +50,7 @@ class Overview:
         return {
             "state": diagnosis.state.value,
             "path": diagnosis.path,
+            "reason": diagnosis.reason,
             "items": dict(vars(diagnosis.items)),
             "parts": diagnosis.parts,
             "rows": diagnosis.rows,
@@ -73,23 +76,26 @@ def show(
     *,
     lists_usage: bool = False,
     quarantined_max: int | None = None,
+    look: FindBehind = find_behind,
 ) -> Overview:
-    """An overview of the output. With `lists_usage` what the calls of each item used is in it, with
-    `quarantined_max` no more of the quarantined items; then other files of them are not read.
-    Reads only. Raises `UsageError` if there is no output, and
-    `RefusedError` if it is not batten's."""
+    """An overview of the output. Reads only.
+
+    With `lists_usage` what the calls of each item used is in it, with `quarantined_max` no more of
+    the quarantined items; then other files of them are not read. `look` tells whether a complete
+    one is behind what it was made of. Raises `UsageError` if there is no output, and `RefusedError`
+    if it is not batten's."""
     place = locate_output(path)
     refuse_tree(place)
     observation = observe_output(place.storage, place.layout)
     refuse_landing(place, observation)
-    judgement = judge(observation)
+    judgement, _, behind = judge_inputs(place, observation, look=look)
     refuse_unknown(place, judgement)
     refuse_pending(place, judgement)
     refuse_absent(place, judgement)
     unreadable: list[str] = []
     quarantined = read_quarantined(place, observation, unreadable)
     return Overview(
-        diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
+        diagnosis=describe(place, observation, judgement, now_seconds=time.time(), behind=behind),
         quarantined=tuple(islice(quarantined, quarantined_max)),
         unreadable=tuple(unreadable),
         parts_at=place.show(place.layout.data) if place.layout.home else "",

@@ -19,10 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--usage", action="store_true", help="what the calls of each item used, by its key"
     )
+    parser.add_argument(
+        "--inputs",
+        action="store_true",
+        help="also what a run would find changed, gone or new in the source; may take long",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, with all items")
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from batten.cli.output import emit
     from batten.cli.text.overview_text import QUARANTINED_SHOWN, list_lines
     from batten.garbage import collector_paused
@@ -37,7 +44,13 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     # What is read by the hundred thousand has no cycles.
     with collector_paused():
-        overview = look()
+        if arguments.inputs:
+            from batten.chain.inputs import InputsLook
+
+            inputs = InputsLook()
+            overview = replace(look(look=inputs), hints=inputs.told)
+        else:
+            overview = look()
     if arguments.watch and overview.diagnosis.state is State.RUNNING:
         from batten.cli.looking.watching import watch
 

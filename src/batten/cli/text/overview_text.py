@@ -28,6 +28,10 @@ def list_lines(overview: Overview) -> Iterator[str]:
     """The lines for people."""
     diagnosis = overview.diagnosis
     yield f"{diagnosis.state.value}  {diagnosis.path}"
+    if diagnosis.state is State.STALE:
+        yield labelled("why", diagnosis.reason)
+    for hint in overview.hints:
+        yield labelled("hint", hint)
     yield from list_contents(diagnosis)
     if overview.parts_at:
         yield labelled("lies at", overview.parts_at)
