@@ -9,12 +9,12 @@ import threading
 
 import pytest
 
-from batten.crashlab.tracing.patience import Patience, Seen, look_at
+from batten.crashlab.tracing.patience import Patience, TreeSeen, look_at
 
 TICKS = 100
 
 
-def count_ticks(*seen: Seen) -> int:
+def count_ticks(*seen: TreeSeen) -> int:
     """How many ticks of a second it bears of 60 seconds; `TICKS` if it bears them all. The last
     that was seen stays."""
     patience = Patience(60.0, 1.0)
@@ -24,13 +24,13 @@ def count_ticks(*seen: Seen) -> int:
     return TICKS
 
 
-def running(*, seconds: float) -> list[Seen]:
+def running(*, seconds: float) -> list[TreeSeen]:
     """It could always run, and did so for so many seconds of each."""
-    return [Seen(could_run=True, seconds={7: seconds * number}) for number in range(TICKS)]
+    return [TreeSeen(could_run=True, seconds={7: seconds * number}) for number in range(TICKS)]
 
 
 def test_who_only_waits_has_the_time_of_the_clock() -> None:
-    assert count_ticks(Seen(could_run=False, seconds={7: 3.0})) == 60
+    assert count_ticks(TreeSeen(could_run=False, seconds={7: 3.0})) == 60
 
 
 def test_who_runs_all_the_time_has_so_much() -> None:
@@ -42,12 +42,12 @@ def test_who_gets_no_processor_is_waited_for() -> None:
 
 
 def test_many_processes_count_no_faster_than_the_clock() -> None:
-    seen = [Seen(could_run=True, seconds={7: 1.0 * n, 8: 1.0 * n}) for n in range(TICKS)]
+    seen = [TreeSeen(could_run=True, seconds={7: 1.0 * n, 8: 1.0 * n}) for n in range(TICKS)]
     assert count_ticks(*seen) == 61
 
 
 def test_processes_that_come_and_go_take_no_time_back() -> None:
-    seen = [Seen(could_run=True, seconds={n: 1.0}) for n in range(TICKS)]
+    seen = [TreeSeen(could_run=True, seconds={n: 1.0}) for n in range(TICKS)]
     assert count_ticks(*seen) == 60
 
 
@@ -63,4 +63,4 @@ def test_what_a_process_does_is_seen() -> None:
         process.stdout.readline()
         while look_at({process.pid: process.pid}).could_run:
             pass  # It has not begun to read yet.
-    assert look_at({process.pid: process.pid}) == Seen(could_run=False, seconds={})
+    assert look_at({process.pid: process.pid}) == TreeSeen(could_run=False, seconds={})

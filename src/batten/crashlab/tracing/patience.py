@@ -21,7 +21,7 @@ _WAITS = frozenset("SZXIT")
 
 
 @value_class
-class Seen:
+class TreeSeen:
     """What the threads of a tree were at one moment: whether one could have run, and the seconds
     that each of its processes had run."""
 
@@ -37,7 +37,7 @@ class Patience:
         self._tick_seconds = tick_seconds
         self._before: Mapping[int, float] = {}
 
-    def is_over(self, seen: Seen) -> bool:
+    def is_over(self, seen: TreeSeen) -> bool:
         ran = sum(
             max(0.0, now - self._before.get(process, 0.0)) for process, now in seen.seconds.items()
         )
@@ -46,7 +46,7 @@ class Patience:
         return self._left <= 0
 
 
-def look_at(threads: Mapping[int, int]) -> Seen:
+def look_at(threads: Mapping[int, int]) -> TreeSeen:
     """`threads` are those of a tree, each with its process."""
     could_run = False
     seconds: dict[int, float] = {}
@@ -59,4 +59,4 @@ def look_at(threads: Mapping[int, int]) -> Seen:
             whole = Path(f"/proc/{process}/stat").read_text("ascii", "replace")
             times = whole.rpartition(")")[2].split()[11:15]
             seconds[process] = sum(map(int, times)) / _CLOCK_TICKS
-    return Seen(could_run=could_run, seconds=seconds)
+    return TreeSeen(could_run=could_run, seconds=seconds)
