@@ -35,17 +35,21 @@ class BatchRoute(TableRoute):
         self._reach = 0
         self._saved_at = 0.0
         self._lacking: set[int] = set()
+        self._held_back: set[int] = set()
+        self._has_rows = False
         self._rehearsed: set[int] = set()
         self._rows: dict[int, int] = {}
 
     def look(self, published: Collection[int], items: PlannedItems) -> None:
         super().look(published, items)
         self._published, self._reach = set(published), 0
-        commits = map(self._supply.load_commit, sorted(published))
+        commits = list(map(self._supply.load_commit, sorted(published)))
+        self._has_rows = any(commit.rows for commit in commits)
         tokens = {self._token(commit): commit for commit in commits if self._is_given(commit)}
         found = self._ask(tokens)
         record = self._book.find()
-        delivered = record.batches if record is not None else 0
+        # What was given no rows has lost none.
+        delivered = record.batches if record is not None and record.rows else 0
         for token, commit in tokens.items():
             if found[token] is TokenState.ABSENT:
                 self._refuse_loss(commit, delivered)
@@ -87,7 +91,11 @@ class BatchRoute(TableRoute):
                 safe="Nothing was changed.",
                 next="Compute the quarantined items in a job of their own.",
             )
-        tokens = [self._token(commit) for commit in commits if not commit.revision]
+        tokens = [
+            self._token(commit)
+            for commit in commits
+            if not commit.revision and self._is_given(commit)
+        ]
         for token in self.destination.list_closed(tokens):
             raise RefusedError(
                 f"{self.shown} has batch {token.batch}, and keeps no outcomes of it that would "
@@ -136,6 +144,11 @@ class BatchRoute(TableRoute):
             if self._context.signals.received is not None:
                 break
             commit = self._supply.load_commit(batch)
+            if commit.rows and self._held_back:
+                self._has_rows = True
+                self._lacking |= self._held_back
+                self._held_back.clear()
+                return self.take(until, before, rehearse)
             if self._is_given(commit):
                 try:
                     rehearse(batch)
@@ -145,6 +158,8 @@ class BatchRoute(TableRoute):
                 except RejectedError as error:
                     rejected[batch] = error
                     break
+            else:
+                self._held_back.add(batch)
             self._rows[batch] = commit.rows
             self._lacking.discard(batch)
             if not self._capabilities.can_be_asked:
@@ -158,6 +173,7 @@ class BatchRoute(TableRoute):
     def withdraw(self, batches: Collection[int]) -> None:
         self._published.difference_update(batches)
         self._lacking.difference_update(batches)
+        self._held_back.difference_update(batches)
         self._rehearsed.difference_update(batches)
         self._reach = min([self._reach, *batches])
 
@@ -207,8 +223,9 @@ class BatchRoute(TableRoute):
         return record is None or not record.keeps_rows
 
     def _is_given(self, commit: Published) -> bool:
-        """Whether the destination gets the batch."""
-        return True
+        """Whether the destination gets the batch. While no item gave a row, the columns are not
+        known, and a table that was made without them could take no rows later."""
+        return bool(commit.rows) or self._has_rows or self._supply.has_columns()
 
     def _token(self, commit: Published) -> Token:
         return self._supply.token(commit)

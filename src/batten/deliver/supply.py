@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from batten.ledger.contents import load_commit
 from batten.ledger.files.parts import Parts
-from batten.ledger.files.schema_file import list_added
+from batten.ledger.files.schema_file import list_added, load_schema
 from batten.model.disk.destinations.tokens import Token, digest_of_all
 from batten.model.disk.published import Published
 from batten.model.disk.records import Config, decode_record
@@ -30,6 +30,7 @@ class Supply:
         self.dataset = dataset or context.layout.output
         self.items: PlannedItems | None = None
         self._parts: Parts | None = None
+        self._has_columns = False
 
     @property
     def folder(self) -> Path:
@@ -66,6 +67,14 @@ class Supply:
 
     def read_schema(self, batch: int) -> pa.Schema:
         return self._select([self.load_commit(batch)]).read_schema()
+
+    def has_columns(self) -> bool:
+        """Whether it is known which columns rows have beside the key."""
+        storage, name = self._context.storage, self._context.layout.schema
+        self._has_columns = self._has_columns or (
+            storage.find(name) is not None and bool(load_schema(storage, name).names)
+        )
+        return self._has_columns
 
     def list_added(self) -> list[str]:
         """The columns that rows of before have not had."""

@@ -33,6 +33,8 @@ def look_at_destination(
     the look (decision 0087)."""
     if given.is_file or given.kind == FILES or not given.batches or not given.is_here:
         return []  # Files are looked at by the records of the ledger.
+    if not given.rows:
+        return []  # What was given no rows lacks none. It may not have been made yet.
     given = as_counted(given, is_closed=is_closed)
     try:
         if not stat.S_ISDIR(find_mode(storage.place)):

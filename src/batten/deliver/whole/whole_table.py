@@ -26,7 +26,8 @@ class WholeTableRoute(TableRoute):
     adds_rows = True
 
     def expect(self, batches: Sequence[int]) -> None:
-        if batches and not self._is_prepared and self._result is None:
+        is_first = batches and not self._is_prepared and self._result is None
+        if is_first and self._supply.has_columns():
             # What the table can't hold is told with the first batch, not with the last.
             self._begin(self._supply.read_schema(batches[0]))
 
@@ -45,7 +46,7 @@ class WholeTableRoute(TableRoute):
             return True
         if self._result is None and record.content != self._supply.token_of_all(batches).digest:
             return True
-        if not record.rows and not self.lets_go:
+        if not record.rows and not self._capabilities.replaces:
             return False
         tokens = self._list_tokens(batches, record.content)
         return set(self.destination.lookup(tokens)) != {TokenState.SAME}
@@ -57,11 +58,16 @@ class WholeTableRoute(TableRoute):
         if not self.is_behind(batches):
             return
         staged = self._stage(batches)
-        self._begin(staged.schema)
-        # Where rows are added, none leave no token: later there may be some.
-        if staged.rows or self.lets_go:
-            self._publish(staged)
+        if staged.rows or self._has_columns or self._capabilities.replaces:
+            self._begin(staged.schema)
+            # Where rows are added, none leave no token: later there may be some.
+            if staged.rows or self.lets_go:
+                self._publish(staged)
         self._book.save(batches=batches, rows=staged.rows, content=staged.token.digest)
+
+    @property
+    def _has_columns(self) -> bool:
+        return self._result is not None or self._supply.has_columns()
 
     def _stage(self, batches: int) -> Staged:
         staged = replace(self._supply.stage_all(batches), is_whole=True)

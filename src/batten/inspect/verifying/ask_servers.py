@@ -39,6 +39,8 @@ def ask_server(
     and `UsageError` where its library is missing. `place` is the folder of the output; `path` is
     shown in messages. `is_closed`: the dataset's accounts are."""
     given = as_counted(given, is_closed=is_closed)
+    if not given.rows:
+        return []  # What was given no rows lacks none. It may not have been made yet.
     if not given.can_be_asked:
         return [_found(Code.NOT_LOOKED_AT, given, CAN_NOT_BE_ASKED)]
     if given.package:

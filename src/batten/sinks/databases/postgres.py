@@ -33,7 +33,7 @@ from batten.sinks.databases.postgres_rows import (
 from batten.sinks.databases.watchdog import Watchdog, advise_waiting
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_long, refuse_own_name
-from batten.sinks.rows.replacing import schema_with, stage_with
+from batten.sinks.rows.replacing import is_bare, schema_with, stage_with
 from batten.sinks.tables import (
     compare_tokens,
     publish_rows,
@@ -142,6 +142,9 @@ class PostgresDestination:
                     ).format(self._tokens)
                 )
             found = self._list_columns(connection, self._table)
+        if self._sink.replaces and is_bare(found, schema, self._sink.where):
+            self.add_columns(schema)
+            return
         refuse_missing_columns(self._target, schema, found)
 
     def add_columns(self, schema: pa.Schema) -> None:

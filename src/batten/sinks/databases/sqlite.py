@@ -24,7 +24,7 @@ from batten.sinks.located import show_here
 from batten.sinks.named import refuse_alike, refuse_own_name
 from batten.sinks.rows.json_values import to_json
 from batten.sinks.rows.plain_values import as_seconds, list_values
-from batten.sinks.rows.replacing import schema_with, stage_with, tell_others
+from batten.sinks.rows.replacing import is_bare, schema_with, stage_with, tell_others
 from batten.sinks.tables import (
     TOKENS,
     EarlierPublication,
@@ -114,6 +114,8 @@ class SqliteDestination:
                 "digest TEXT NOT NULL, outcomes TEXT NOT NULL, "
                 "PRIMARY KEY (dataset, target, batch))"
             )
+        if self._sink.replaces and is_bare(self._find_columns(), schema, self._sink.where):
+            self.add_columns(schema)
         refuse_missing_columns(self._target, schema, self._find_columns())
 
     def add_columns(self, schema: pa.Schema) -> None:

@@ -96,6 +96,8 @@ class HiveDestination:
             )
 
     def prepare(self, schema: pa.Schema) -> None:
+        if len(schema.names) == 1:
+            return  # There are no rows to divide.
         for name in self._columns:
             if name not in schema.names[1:]:
                 what = "is the key" if name in schema.names else "is not there"

@@ -7,7 +7,7 @@ Each row that is given has these values, in columns that batten adds where the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,12 @@ def schema_with(schema: pa.Schema, where: Mapping[str, str]) -> pa.Schema:
         if name not in schema.names:
             schema = schema.append(pa.field(name, pa.string()))
     return schema
+
+
+def is_bare(columns: Collection[str], schema: pa.Schema, where: Collection[str]) -> bool:
+    """Whether a table has the key's column alone, and those of `where`, and rows have more: it was
+    made for a dataset without rows."""
+    return {*columns} == {schema.names[0], *where} and len(schema.names) > len({*columns})
 
 
 def stage_with(staged: Staged, where: Mapping[str, str], target: str) -> Staged:

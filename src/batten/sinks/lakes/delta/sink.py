@@ -53,7 +53,7 @@ from batten.sinks.lakes.delta.obstacles import find_obstacle
 from batten.sinks.lakes.statistics import describe_columns
 from batten.sinks.located import locate_file
 from batten.sinks.named import refuse_alike
-from batten.sinks.rows.replacing import refuse_others, schema_with, stage_with, tell_others
+from batten.sinks.rows.replacing import is_bare, refuse_others, schema_with, stage_with, tell_others
 from batten.sinks.rows.revisions import select_lacking
 from batten.storage.changing.publishing import create
 from batten.storage.local.locking.upkeep import find_throwaway
@@ -121,6 +121,8 @@ class DeltaDestination:
             self._storage.ensure_folder(self._log.folder)
             self._log.append(self._staging, first)
             self._log.read_on()
+        elif self._sink.replaces and is_bare(self._columns().names, schema, self._sink.where):
+            self.add_columns(schema)
         self._check(schema)
 
     def add_columns(self, schema: pa.Schema) -> None:

@@ -49,7 +49,7 @@ from batten.sinks.lakes.iceberg.catalog import find_catalog, list_errors, open_c
 from batten.sinks.lakes.iceberg.commit import commit_batch, find_others, find_outcomes, look_at
 from batten.sinks.lakes.iceberg.places import find_database, find_places
 from batten.sinks.named import refuse_alike
-from batten.sinks.rows.replacing import refuse_others, schema_with, stage_with
+from batten.sinks.rows.replacing import is_bare, refuse_others, schema_with, stage_with
 from batten.sinks.rows.revisions import select_lacking
 from batten.storage.changing.publishing import create
 from batten.storage.local.folder import LocalStorage
@@ -138,7 +138,13 @@ class IcebergDestination:
             for entry in list(find_throwaway(self._storage, staging, find_staging_owner)):
                 # The ledger's lock says that the writer is dead.
                 self._storage.delete(entry.name)
-            self._check(table, schema)
+            columns = table.schema().column_names
+            if not (self._sink.replaces and is_bare(columns, schema, self._sink.where)):
+                self._check(table, schema)
+                return
+        self.add_columns(schema)
+        with self._translated("Preparing"):
+            self._check(self._load(), schema)
 
     def add_columns(self, schema: pa.Schema) -> None:
         if self._catalog is None or not self._ask_there():
