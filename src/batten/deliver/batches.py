@@ -224,7 +224,8 @@ class BatchRoute(TableRoute):
 
     def _is_given(self, commit: Published) -> bool:
         """Whether the destination gets the batch. While no item gave a row, the columns are not
-        known, and a table that was made without them could take no rows later."""
+        known, and a table that was made without them could take no rows later (decision
+        0165)."""
         return bool(commit.rows) or self._has_rows or self._supply.has_columns()
 
     def _token(self, commit: Published) -> Token:
