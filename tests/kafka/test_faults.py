@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.kafka.watching import watching
 
 import batten
 from batten.crashlab.servers.broker_relay import Asked, BrokerRelay, nth
@@ -111,12 +110,12 @@ class OldBroker(BrokerRelay):
 
     lacks: tuple[Asked, ...] = (Asked.INIT_PRODUCER_ID,)
 
-    def _alter(self, answer: bytes) -> bytes:
+    def _alter(self, answer: bytes, pair: Any) -> bytes:
         if re.search(rb"\x00\x12\x00\x00\x00", answer):
             for each in self.lacks:
                 told = rb"\x00\x%02x(\x00\x00\x00[\x00-\x0f])" % each
                 answer = re.sub(told, lambda found: b"\x75\x30" + found[1], answer)
-        return super()._alter(answer)
+        return super()._alter(answer, pair)
 
 
 class OlderBroker(OldBroker):
@@ -230,23 +229,6 @@ def test_a_broker_that_has_lost_what_it_confirmed_is_told(
         run(pipeline)
 
 
-READER = """
-import sys
-from batten.crashlab.servers.broker import read_topic
-
-servers, topic, items, batch = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-looks = seen = 0
-while seen < items:
-    headers = [dict(each.headers()) for each in read_topic(servers, topic)]
-    found = [(each["batten-batch"], each["batten-key"]) for each in headers]
-    expected = [(b"%d" % (n // batch), b"%d" % n) for n in range(len(found))]
-    if found != expected or len(found) % batch or len(found) < seen:
-        raise SystemExit(f"after {seen} rows: {found}")
-    looks, seen = looks + 1, len(found)
-print(looks)
-"""
-
-
 SAMPLE = 4
 LINES = 1500
 """A run begins to publish at about the 300th, on a busy machine at the 700th: it waits in loops.
@@ -261,19 +243,18 @@ def test_a_driver_that_is_killed_again_and_again(
     batches = 5 * kills
     broker.make(topic)
     pipeline = job(broker.servers, topic, tmp_path, batches=batches)
-    given = [broker.servers, topic, str(batches * BATCH), str(BATCH)]
-    reader = subprocess.Popen([sys.executable, "-c", READER, *given], stdout=subprocess.PIPE)
     files = [inspect.getfile(each) for each in (cluster, destination, sending, tokens, writing)]
-    killed = sum(
-        kill_at_line(lambda: run(pipeline), files, seeded.randrange(1, LINES)) for _ in range(kills)
-    )
-    assert killed
-    if kills > SAMPLE:
-        # They came before, within and after transactions.
-        begun, committed = broker.read(topic, is_committed=False), broker.read(topic)
-        assert 0 < len(committed) < min(len(begun), batches * BATCH)
-    run(pipeline)
-    check(broker, topic, batches)
-    looks, _ = reader.communicate(timeout=120)
-    assert reader.returncode == 0
-    assert int(looks) > 1
+    with watching(broker.servers) as watcher:
+        watcher.watch(topic, [[BATCH * each + n for n in range(BATCH)] for each in range(batches)])
+        killed = sum(
+            kill_at_line(lambda: run(pipeline), files, seeded.randrange(1, LINES))
+            for _ in range(kills)
+        )
+        assert killed
+        if kills > SAMPLE:
+            # They came before, within and after transactions.
+            begun, committed = broker.read(topic, is_committed=False), broker.read(topic)
+            assert 0 < len(committed) < min(len(begun), batches * BATCH)
+        run(pipeline)
+        check(broker, topic, batches)
+        assert watcher.ask() > 1

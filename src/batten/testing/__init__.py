@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from batten.crashlab.servers.relay import Mishap, Relay
     from batten.crashlab.staging import SCHEMA, stage_batch
     from batten.testing.executors import ExecutorContract
-    from batten.testing.kills import kill_at_line, kill_at_step
+    from batten.testing.kills import (
+        ClientCall,
+        kill_at_call,
+        kill_at_line,
+        kill_at_step,
+        list_calls,
+    )
     from batten.testing.opening import open_sink
     from batten.testing.planning import SourcePlan, plan_source, read_source
     from batten.testing.sinks import SinkContract
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA",
+    "ClientCall",
     "ExecutorContract",
     "Mishap",
     "Relay",
@@ -35,8 +42,10 @@ __all__ = [
     "SourceContract",
     "SourcePlan",
     "StoreContract",
+    "kill_at_call",
     "kill_at_line",
     "kill_at_step",
+    "list_calls",
     "open_sink",
     "plan_source",
     "read_source",
@@ -46,7 +55,13 @@ __all__ = [
 _MODULES = {
     "batten.crashlab.servers.relay": ("Mishap", "Relay"),
     "batten.crashlab.staging": ("SCHEMA", "stage_batch"),
-    "batten.testing.kills": ("kill_at_line", "kill_at_step"),
+    "batten.testing.kills": (
+        "ClientCall",
+        "kill_at_call",
+        "kill_at_line",
+        "kill_at_step",
+        "list_calls",
+    ),
     "batten.testing.opening": ("open_sink",),
     "batten.testing.planning": ("SourcePlan", "plan_source", "read_source"),
     "batten.testing.executors": ("ExecutorContract",),
