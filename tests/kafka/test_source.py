@@ -53,7 +53,8 @@ def take(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def job(broker: Broker, topic: str, folder: Path, **options: Any) -> Pipeline:
-    made = batten.from_kafka(topic, servers=broker.servers, into=folder / "landed", **options)
+    given = {"servers": broker.servers, "into": folder / "landed", **options}
+    made = batten.from_kafka(topic, **given)
     return made.map(take, version="1").options(batch_size=4).write_parquet(folder / "out")
 
 

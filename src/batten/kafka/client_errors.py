@@ -59,6 +59,10 @@ def is_of_network(error: KafkaError) -> bool:
         KafkaError._UNKNOWN_PARTITION,  # it was added, and this client has not heard of it
         KafkaError._STATE,  # the client has given the transaction up by itself
         KafkaError._NOENT,  # no broker leads the partition, as far as this client knows
+        KafkaError._AUTO_OFFSET_RESET,  # the offset is not there, or not yet, for the one asked
+        KafkaError._BAD_MSG,
+        KafkaError.UNKNOWN,  # something unexpected happened in the broker
+        KafkaError.INVALID_MSG,  # damaged on its way
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -70,6 +74,13 @@ def is_of_network(error: KafkaError) -> bool:
         KafkaError.NOT_CONTROLLER,
         KafkaError.NOT_ENOUGH_REPLICAS,
         KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.CONCURRENT_TRANSACTIONS,
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
     )
     return bool(error.retriable()) or error.code() in names
 

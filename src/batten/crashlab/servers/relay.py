@@ -53,21 +53,21 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._guard = threading.Lock()
-        self._pairs: list[_Pair] = []
-        self._chosen: tuple[Chosen, Mishap, Callable[[], None]] | None = None
+        self._pairs: list[Pair] = []
+        self._chosen: tuple[Chosen, Mishap | None, Callable[[], None]] | None = None
         self._threads: list[threading.Thread] = []
         self.messages = 0
         self._start(self._accept)
 
     def fail(
-        self, chosen: Chosen | None, failure: Mishap, meet: Callable[[], None] = lambda: None
+        self, chosen: Chosen | None, failure: Mishap | None, meet: Callable[[], None] = lambda: None
     ) -> None:
         """Choose the message to fail at.
 
         Args:
             chosen: The number of the message, from 0 and from now on; or bytes, for the first
                 message that holds them; or what says it of each message; or None for no message.
-            failure: What becomes of the message and of its connection.
+            failure: What becomes of the message and of its connection; None: it goes on its way.
             meet: Called when the chosen message has come; by default nothing is.
         """
         with self._guard:
@@ -96,7 +96,7 @@ class Relay:
         for pair in self._pairs:
             pair.close()
 
-    def _start(self, target: Callable[..., None], *arguments: _Pair) -> None:
+    def _start(self, target: Callable[..., None], *arguments: Pair) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -110,14 +110,15 @@ class Relay:
                 except OSError:
                     client.close()
                     continue
-                pair = _Pair(client, server)
+                pair = Pair(client, server)
                 self._pairs.append(pair)
                 self._start(self._forward, pair)
                 self._start(self._answer, pair)
 
-    def _forward(self, pair: _Pair) -> None:
+    def _forward(self, pair: Pair) -> None:
         with suppress(OSError):
             while data := self._take(pair.client):
+                self._see(data, pair)
                 failure = self._count(data)
                 if failure in (Mishap.CUT_AFTER, Mishap.HANG_AFTER):
                     pair.is_answering = False
@@ -130,11 +131,11 @@ class Relay:
                     break
         pair.cut()
 
-    def _answer(self, pair: _Pair) -> None:
+    def _answer(self, pair: Pair) -> None:
         with suppress(OSError):
             while data := self._take(pair.server):
                 if pair.is_answering:
-                    pair.client.sendall(self._alter(data))
+                    pair.client.sendall(self._alter(data, pair))
         if pair.is_answering:
             pair.cut()
 
@@ -142,7 +143,10 @@ class Relay:
         """The next message from there; empty at the end."""
         return end.recv(_PIECE_BYTES)
 
-    def _alter(self, answer: bytes) -> bytes:
+    def _see(self, message: bytes, pair: Pair) -> None:
+        """What comes from a client, before anything becomes of it."""
+
+    def _alter(self, answer: bytes, pair: Pair) -> bytes:
         """What the client gets in the place of an answer."""
         return answer
 
@@ -163,7 +167,7 @@ class Relay:
         return failure
 
 
-class _Pair:
+class Pair:
     """The two ends of one connection."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
