@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from tests.kafka.watching import watching
 
 import batten
 from batten.crashlab.staging import SCHEMA, stage_batch
@@ -227,3 +229,26 @@ def test_what_changed_at_a_destination_is_told_by_diagnose_too(
     with pytest.raises(ChangedJobError):
         run(job(broker, topic, tmp_path, key="double"))
     assert "--accept-change" in str(diagnose(tmp_path / "out").to_json())
+
+
+def test_batches_that_end_early_wait_for_those_before_them(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    """With several workers, too, who reads all the while sees them in the order of the plan."""
+    broker.make(topic)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
+    def work(number: int) -> dict[str, int]:
+        # The first item waits until the last one of the second batch is worked on.
+        if number in (0, 5):
+            gate.open("rb" if number == 0 else "wb").close()
+        return double(number)
+
+    made = batten.from_range(30).map(work, version="1").options(batch_size=3)
+    written = made.write_kafka(topic, servers=broker.servers)
+    with watching(broker.servers) as watcher:
+        watcher.watch(topic, [list(range(first, first + 3)) for first in range(0, 30, 3)])
+        replace(written, output=tmp_path / "out").run(executor="processes", jobs=3)
+        assert watcher.ask()
+    assert [row["key"] for row in broker.read_rows(topic)] == list(range(30))

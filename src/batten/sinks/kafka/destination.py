@@ -80,7 +80,7 @@ class KafkaDestination:
 
     def publish(self, staged: Staged) -> PublishEnd:
         dataset = staged.token.dataset
-        with self._translated("Publishing to"):
+        with self._translated("Publishing to"), self._telling_what_is_gone():
             # A writer learns of added partitions late, and would refuse them.
             knows_all = self._known_partitions == self._partitions
             if self._writer is None or self._written_as != dataset or not knows_all:
@@ -116,8 +116,6 @@ class KafkaDestination:
         writer = self._writer
         if writer is None:
             raise RuntimeError("there is no writer")
-        from confluent_kafka import KafkaException
-
         keys = [encode_key(token) for token in staged.tokens]
         try:
             writer.begin()
@@ -130,13 +128,9 @@ class KafkaDestination:
             self._log.refuse_another(self._target)
             writer.send_tokens(self._log.name, [(key, kept.encode()) for key in keys])
             is_confirmed = writer.commit()
-        except BaseException as error:
+        except BaseException:
             if not writer.abort():
                 self._drop_writer()
-            if isinstance(error, KafkaException):
-                # A topic that is gone is told as that, and not by what the client makes of it.
-                self._look_at_topic()
-                self._log.refuse_another(self._target)
             raise
         if is_confirmed:
             with suppress(TimeoutError):
@@ -210,6 +204,19 @@ class KafkaDestination:
         if self._writer is not None:
             writer, self._writer = self._writer, None
             writer.close()
+
+    @contextmanager
+    def _telling_what_is_gone(self) -> Iterator[None]:
+        """A topic that is gone, or has lost messages, is told as that, and not by what the client
+        makes of it."""
+        from confluent_kafka import KafkaException
+
+        try:
+            yield
+        except KafkaException:
+            self._look_at_topic()
+            self._log.refuse_another(self._target)
+            raise
 
     @contextmanager
     def _translated(self, action: str) -> Iterator[None]:

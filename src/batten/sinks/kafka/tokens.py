@@ -102,7 +102,13 @@ class TokenLog:
         self.forget()
         if self._cluster.find_ends(self.name, 1, decided=True)[0] < end:
             hurry()
-        self._read(lambda: self._offset >= end, self._cluster.timeout_seconds)
+        try:
+            self._read(lambda: self._offset >= end, self._cluster.timeout_seconds)
+        except TimeoutError as error:
+            if self._cluster.find_ends(self.name, 1, decided=True)[0] >= end:
+                raise
+            told = f"{error}; a transaction in {self.name} has not ended"
+            raise TimeoutError(told) from error
 
     def refuse_another(self, target: str) -> None:
         """Raises `InconsistentError` if it is not the topic that was read: a token that went to
