@@ -29,6 +29,7 @@ from batten.storage.local.folder import LocalStorage
 BATCHES = 10_000
 BATCH_SIZE = 11
 BYTES_MAX = 5 << 20
+ELEMENTS_MAX = 1000
 
 
 def measure(number: int) -> dict[str, int]:
@@ -89,6 +90,8 @@ def test_few_files_are_read_and_few_rows_are_shown(
     assert "100,000 items failed for good" in html
     assert "10,000 batches" in html
     assert len(html) < BYTES_MAX
+    # Elements, rows of tables among them: a browser takes time for each.
+    assert html.count("</") < ELEMENTS_MAX
     assert html.count("<tr>") < 300
     assert reads["quarantine"] <= failures.FILES_MAX
     assert reads["commits"] <= slowest.RECORDS_MAX + pace.RECORDS_MAX
