@@ -132,11 +132,11 @@ def test_what_is_a_count_and_what_is_a_key() -> None:
         "  rate     1.5 items/s, ETA 0:08",
         "  in hand  1 item",
         "           key 22: for 0:05 or longer",
-        "  failed   5 items by ValueError; key 3: ValueError: no 3",
-        "           3 of these will be quarantined, when their batch is published",
+        "  failed   5 by ValueError; key 3: ValueError: no 3",
+        "           3 not quarantined yet; they are when their batch is published",
     ]
     published = replace(sight, items=replace(sight.items, quarantined=5, staged=1))
-    assert list(list_lines(published))[-1].startswith("  failed   5 items")
+    assert list(list_lines(published))[-1].startswith("  failed   5 by")
 
 
 def test_failures_of_a_staged_chunk_are_read() -> None:

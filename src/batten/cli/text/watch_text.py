@@ -27,10 +27,10 @@ def list_lines(sight: Sight) -> Iterator[str]:
     if (more := len(sight.in_hand) - _IN_HAND_SHOWN) > 0:
         yield labelled("", f"and {more:,} more")
     for kind in sight.failures[:_KINDS_SHOWN]:
-        told = f"{count_of(kind.count, 'item')} by {kind.kind}; key {kind.key}: {kind.error}"
+        told = f"{kind.count:,} by {kind.kind}; key {kind.key}: {kind.error}"
         yield labelled("failed", told)
     if (more := len(sight.failures) - _KINDS_SHOWN) > 0:
         yield labelled("", f"and {count_of(more, 'other kind')}")
     if sight.failed_unpublished:
-        count = f"{sight.failed_unpublished:,} of these"
-        yield labelled("", f"{count} will be quarantined, when their batch is published")
+        count = f"{sight.failed_unpublished:,} not quarantined yet"
+        yield labelled("", f"{count}; they are when their batch is published")
