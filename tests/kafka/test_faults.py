@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import KafkaError
 from tests.kafka.watching import watching
 
 import batten
@@ -84,6 +85,60 @@ def test_a_connection_fails_at_any_request(
         with suppress(StorageError):
             run(job(relay.servers, own, folder, timeout_seconds=seconds))
         relay.fail(None, failure)
+        run(job(relay.servers, own, folder))
+        check(broker, own)
+
+
+_E = KafkaError
+ANSWERS: dict[Asked, Sequence[int]] = {
+    Asked.PRODUCE: [
+        *(_E.NOT_LEADER_FOR_PARTITION, _E.UNKNOWN, _E.INVALID_MSG, _E.TOPIC_AUTHORIZATION_FAILED),
+        *(_E.OUT_OF_ORDER_SEQUENCE_NUMBER, _E.UNKNOWN_PRODUCER_ID, _E.INVALID_PRODUCER_EPOCH),
+        *(_E.NOT_ENOUGH_REPLICAS_AFTER_APPEND, _E.KAFKA_STORAGE_ERROR, _E.REQUEST_TIMED_OUT),
+    ],
+    Asked.ADD_PARTITIONS_TO_TXN: [
+        *(_E.CONCURRENT_TRANSACTIONS, _E.NOT_COORDINATOR, _E.UNKNOWN_TOPIC_OR_PART),
+        *(_E.TOPIC_AUTHORIZATION_FAILED, _E.INVALID_PRODUCER_EPOCH),
+    ],
+    Asked.LIST_OFFSETS: [_E.NOT_LEADER_FOR_PARTITION, _E.UNKNOWN],
+    Asked.METADATA: [
+        *(_E.LEADER_NOT_AVAILABLE, _E.UNKNOWN_TOPIC_OR_PART, _E.TOPIC_AUTHORIZATION_FAILED),
+    ],
+}
+OF_BROKER = (StorageError, RefusedError, BusyError, InconsistentError)
+
+
+@pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_broker_answers_with_an_error(
+    is_begun: bool,
+    sample: int | None,
+    broker: Broker,
+    relay: BrokerRelay,
+    topic: str,
+    tmp_path: Path,
+    seeded: random.Random,
+) -> None:
+    """It may have done what it was asked for all the same. A message that comes again is no row
+    more, and a topic that a broker has not heard of yet is not taken for one that is gone."""
+    points = [
+        (request, code, ending)
+        for request, codes in ANSWERS.items()
+        for code in codes
+        for ending in ("", ENDING)
+    ]
+    for request, code, ending in seeded.sample(points, sample) if sample else points:
+        own = f"{topic}-{request.name}-{code}{ending[-6:]}"
+        folder = tmp_path / own
+        folder.mkdir()
+        broker.make(own)
+        broker.make(own + ENDING, cleanup_policy="compact")
+        if is_begun:
+            job(relay.servers, own, folder).run(executor="serial", limit=BATCH)
+        relay.answer(request, own + ending, code)
+        with suppress(*OF_BROKER):
+            run(job(relay.servers, own, folder, timeout_seconds=5))
+        assert relay.has_answered, own
         run(job(relay.servers, own, folder))
         check(broker, own)
 

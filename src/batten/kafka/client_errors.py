@@ -80,6 +80,9 @@ def is_of_network(error: KafkaError) -> bool:
         KafkaError.FENCED_LEADER_EPOCH,
         KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.CONCURRENT_TRANSACTIONS,
+        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,  # it has forgotten what a producer had sent
+        KafkaError.UNKNOWN_PRODUCER_ID,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
         KafkaError.THROTTLING_QUOTA_EXCEEDED,
     )
     return bool(error.retriable()) or error.code() in names
