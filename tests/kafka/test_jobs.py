@@ -191,6 +191,8 @@ def test_rows_of_another_form_do_not_come_beside_those_there_unasked(
     with pytest.raises(ChangedJobError, match="given 1 batch with json values and no keys") as told:
         run(job(broker, topic, tmp_path, **now))
     assert "(accept_change=True)" in told.value.next
+    with pytest.raises(ChangedJobError, match="would now get rows with"):
+        run(job(broker, topic, tmp_path, **now), dry_run=True)
     assert len(broker.read(topic)) == 4
     run(job(broker, topic, tmp_path, **now), limit=8, accept_change=True)
     assert len(broker.read(topic)) == 8
@@ -228,7 +230,7 @@ def test_what_changed_at_a_destination_is_told_by_diagnose_too(
     run(job(broker, topic, tmp_path), limit=4)
     with pytest.raises(ChangedJobError):
         run(job(broker, topic, tmp_path, key="double"))
-    assert "--accept-change" in str(diagnose(tmp_path / "out").to_json())
+    assert "accept_change=True" in str(diagnose(tmp_path / "out").to_json())
 
 
 def test_batches_that_end_early_wait_for_those_before_them(

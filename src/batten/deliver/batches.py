@@ -54,7 +54,7 @@ class BatchRoute(TableRoute):
             if found[token] is TokenState.ABSENT:
                 self._refuse_loss(commit, delivered)
             self._rows[commit.batch] = commit.rows
-        self._refuse_other_form(sum(held is not TokenState.ABSENT for held in found.values()))
+        self.refuse_other_form(sum(held is not TokenState.ABSENT for held in found.values()))
         # Of items that have changed the rows are replaced by key, whatever is kept beside them.
         others = [
             token
@@ -261,9 +261,10 @@ class BatchRoute(TableRoute):
         record, form = self._book.find(), self._capabilities.form
         return record.form if record is not None and form and record.form != form else ""
 
-    def _refuse_other_form(self, held: int) -> None:
-        """Raises `ChangedJobError` if rows of two forms would stand there side by side, and nobody
-        has said that they may (decision 0159)."""
+    def refuse_other_form(self, held: int | None = None) -> None:
+        record = self._book.find()
+        if held is None:
+            held = record.batches if record is not None else 0
         other = self._find_other_form()
         # What has no tokens may have been given a batch that is not recorded.
         is_there = held or not self._capabilities.can_be_asked

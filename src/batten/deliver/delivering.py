@@ -109,6 +109,11 @@ class Deliverer:
                     "key=, the column of the item's key, or with mode='replace' can take them.",
                 )
 
+    def refuse_other_form(self) -> None:
+        """Raise where rows would come to stand beside those of another form, as it is recorded."""
+        for route in self._routes:
+            route.refuse_other_form()
+
     def refuse_columns(self) -> None:
         """Raise where a destination can't be given columns."""
         for route in self._routes:

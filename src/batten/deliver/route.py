@@ -120,6 +120,11 @@ class Route(ABC):
     def refuse_retry(self, batches: Collection[int]) -> None:
         """Raise where it could not take the rows of these batches' items that are retried."""
 
+    def refuse_other_form(self, held: int | None = None) -> None:  # noqa: B027
+        """Raises `ChangedJobError` if rows of two forms would stand there side by side, and nobody
+        has said that they may (decision 0159). It has so many batches; by default, as it is
+        recorded."""
+
     def holds(self, batch: int) -> bool:
         """Whether it has rows of the batch for good."""
         return False

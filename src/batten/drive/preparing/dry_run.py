@@ -81,7 +81,8 @@ def _check_destinations(context: Context) -> Iterator[Check]:
         kind = PACKAGED if capabilities_of(sink).package else sink.kind
         target = show_here(kind, sink.describe(Path(place)), place)
         try:
-            with Deliverer(context, [sink]):
+            with Deliverer(context, [sink]) as deliverer:
+                deliverer.refuse_other_form()
                 yield Check(name="destination", told=f"{target} ({sink.kind}) can be reached")
         except BattenError as error:
             yield Check(name="destination", told=f"{target}: {error.what}", refusal=error)
