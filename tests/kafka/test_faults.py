@@ -108,7 +108,7 @@ ANSWERS: dict[Asked, Sequence[int]] = {
 OF_BROKER = (StorageError, RefusedError, BusyError, InconsistentError)
 
 
-@pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("is_begun", [False, True])
 def test_a_broker_answers_with_an_error(
     is_begun: bool,
