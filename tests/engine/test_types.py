@@ -322,6 +322,28 @@ def test_types_with_a_field_that_is_never_null_can_be_held(tmp_path: pathlib.Pat
     assert pq.read_table(tmp_path / "out").schema.field("a").type == kind
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 6])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_record_may_be_null_though_its_fields_may_not(
+    depth: int, batch_size: int, tmp_path: pathlib.Path
+) -> None:
+    def make(number: int) -> dict[str, Any]:
+        value: Any = {"a": number}
+        for _ in range(1, depth):
+            value = {"a": value}
+        return {"d": value if number in (0, 5) else None}
+
+    kind: pa.DataType = pa.int8()
+    for _ in range(depth):
+        kind = pa.struct([pa.field("a", kind, nullable=False)])
+    made = batten.from_range(6).map(make, version="1").options(schema=pa.schema([("d", kind)]))
+    made = made.options(batch_size=batch_size)
+    report = made.write_parquet(tmp_path / "out").run(executor="serial")
+    assert (report.accounts.committed, report.accounts.quarantined) == (6, 0)
+    read = pq.read_table(tmp_path / "out").column("d").to_pylist()
+    assert read == [make(number)["d"] for number in range(6)]
+
+
 def test_values_that_are_no_columns_are_stored_as_what_stands_for_them(tmp_path: Any) -> None:
     np = pytest.importorskip("numpy")
 

@@ -38,11 +38,23 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         if field.name in given:
             column = _cast(given[field.name], field)
         else:
-            column = pa.nulls(table.num_rows, field.type)
+            column = _make_nulls(table.num_rows, field.type)
         if not field.nullable and column.null_count:
             raise Unfit(f"the column {field.name!r} is null, which its schema does not allow")
         columns.append(column)
     return pa.table(columns, schema=schema)
+
+
+def _make_nulls(count: int, kind: pa.DataType) -> pa.Array:
+    """What may not be null in a record has a value where the record is: Parquet's writer looks."""
+    return pa.array([None] * count, kind) if _has_required(kind) else pa.nulls(count, kind)
+
+
+def _has_required(kind: pa.DataType) -> bool:
+    """Whether it is a record with a field that is never null, at any depth."""
+    if not pa.types.is_struct(kind):
+        return False
+    return any(not field.nullable or _has_required(field.type) for field in kind)
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
