@@ -122,7 +122,8 @@ class Chance:
     told: list[str] = field(default_factory=list)
 
     def change(self) -> None:
-        """Something happens to a few items, or to none."""
+        """Something happens to a few items, or to none. They never go all at once: that would be
+        refused."""
         for _ in range(self.draw.randrange(4)):
             act = self.draw.choice(("add", "add", "change", "remove"))
             if act == "add" or not self.there:
@@ -130,7 +131,7 @@ class Chance:
                 self.added += 1
             elif act == "change":
                 self.there[self.draw.choice(sorted(self.there))] = self.draw.randrange(1, 60)
-            else:
+            elif len(self.there) > 1:
                 del self.there[self.draw.choice(sorted(self.there))]
 
     def write(self) -> None:
