@@ -8,7 +8,7 @@ import pytest
 
 import batten
 from batten.model.disk.names import Layout
-from batten.plan.extending import extend_plan
+from batten.plan.extending import WhoPlans, extend_plan
 from batten.plan.plan import Plan
 from batten.storage.twin.memory import MemoryStorage
 
@@ -40,7 +40,7 @@ def make_plan(storage: MemoryStorage, layout: Layout) -> MakePlan:
             Plan(storage, layout, []),
             batch_size,
             ways_on="",
-            before_change=lambda: None,
+            who=WhoPlans(before_change=lambda: None),
         )
         return plan
 

@@ -11,6 +11,7 @@ from batten.model.disk.items.versions import GONE
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment
 from batten.model.telling.counts import count_of
+from batten.model.value_class import value_class
 from batten.plan.changed_items import Differences, revise, revise_values
 from batten.plan.changed_rows import PlannedRows, refuse_shrunk
 from batten.plan.keys.key_shards import AGAIN, KeyShards, Known
@@ -54,6 +55,23 @@ def _begin_look(source: Source, plan: Plan, ways_on: str) -> SourceLook:
     return SourceLook(ways_on=ways_on, differences=differences)
 
 
+@value_class
+class WhoPlans:
+    """What a run is told while it plans, and what it is asked. What these raise ends the planning.
+
+    Attributes:
+        before_change: Called before anything is written.
+        before_revision: Called with the numbers of items that have changed or gone.
+        published_revision: Gives the revision of the part of a batch; 0 where there is none.
+        between_blocks: Called now and then.
+    """
+
+    before_change: Callable[[], None]
+    before_revision: Callable[[set[int]], None] = lambda items: None
+    published_revision: Callable[[int], int] = lambda batch: 0
+    between_blocks: Callable[[], None] = lambda: None
+
+
 def extend_plan(
     storage: Store,
     layout: Layout,
@@ -63,10 +81,7 @@ def extend_plan(
     *,
     limit: int | None = None,
     ways_on: str,
-    before_change: Callable[[], None],
-    before_revision: Callable[[set[int]], None] = lambda items: None,
-    published_revision: Callable[[int], int] = lambda batch: 0,
-    between_blocks: Callable[[], None] = lambda: None,
+    who: WhoPlans,
 ) -> tuple[Plan, SourceLook]:
     """The plan with all items of the source in it, and what was seen.
 
@@ -74,13 +89,10 @@ def extend_plan(
     extends to the same. Items are never taken out: a key that the source no longer has is kept,
     or marked as gone where the source says so. Without keys, a source that did not only grow raises
     `SourceDiffersError`, in which `ways_on` says how to compute all anew. With a `limit`, the
-    plan holds at most so many items. `before_change` is called before anything is written,
-    `between_blocks` now and then, `before_revision` with the numbers of items that have changed or
-    gone: what these raise ends the planning. `published_revision` is that of the part of a batch,
-    0 where there is none.
+    plan holds at most so many items.
     """
     look = _begin_look(source, plan, ways_on)
-    look.between_blocks = between_blocks
+    look.between_blocks = who.between_blocks
     look.upstream = begin_upstream(source, storage, layout, plan)
     if storage.folder is None and source.drops_gone:
         raise usage_error(
@@ -88,7 +100,7 @@ def extend_plan(
             "removed='drop' can't be carried out.",
             "Say removed='keep', or write to a folder.",
         )
-    storing = Storing(storage, layout, before_change)
+    storing = Storing(storage, layout, who.before_change)
     count = source.count_items()
     if count is not None and source.is_counted:
         segments = _extend_by_count(storing, plan, batch_size, count, limit, look)
@@ -103,7 +115,7 @@ def extend_plan(
     for number, digests in look.unproven.items():
         storing.prove(number, digests)
     if look.differences.items and storage.folder is not None:
-        _revise(storing, plan, look, before_revision, published_revision)
+        _revise(storing, plan, look, who)
     last = segments[-1] if segments else None
     look.duplicates = max(look.duplicates, plan.duplicates)
     if last is None or (last.duplicates, last.is_limited) != (look.duplicates, look.is_limited):
@@ -125,18 +137,17 @@ def _revise(
     storing: Storing,
     plan: Plan,
     look: SourceLook,
-    before_revision: Callable[[set[int]], None],
-    published_revision: Callable[[int], int],
+    who: WhoPlans,
 ) -> None:
     """From now on the versions that were found are wanted."""
     if changed := look.differences.list_changed():
-        before_revision(changed)
+        who.before_revision(changed)
     if look.upstream is not None:
         look.upstream.forget()
     # First: what is computed of a later item under its earlier version is computed again.
     for number, values in revise_values(plan, look.differences):
         storing.revise_values(number, values)
-    for number, versions in revise(plan, look.differences, published_revision):
+    for number, versions in revise(plan, look.differences, who.published_revision):
         storing.revise(number, versions, is_change=look.differences.touches_parts)
 
 

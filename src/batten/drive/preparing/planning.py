@@ -9,7 +9,7 @@ from batten.drive.preparing.config import choose_batch_size
 from batten.drive.preparing.outdated import PublishedVersions
 from batten.model.disk.records import name_dataset
 from batten.plan.changed_items import find_batches
-from batten.plan.extending import extend_plan
+from batten.plan.extending import WhoPlans, extend_plan
 from batten.plan.plan import Plan
 from batten.plan.planned_items import PlannedItems
 from batten.plan.source_look import SourceLook
@@ -54,8 +54,10 @@ def plan_more(
         choose_batch_size(context, dataset.observation.config),
         limit=context.options.limit,
         ways_on=name_fresh_way(context, dataset.observation),
-        before_change=lambda: withdraw_completion(context, dataset),
-        before_revision=allow,
-        published_revision=published.revision_of,
-        between_blocks=context.refuse_stopped,
+        who=WhoPlans(
+            before_change=lambda: withdraw_completion(context, dataset),
+            before_revision=allow,
+            published_revision=published.revision_of,
+            between_blocks=context.refuse_stopped,
+        ),
     )
