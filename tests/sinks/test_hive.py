@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import random
 import shutil
+import sqlite3
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -125,8 +127,6 @@ def test_fresh_and_added_columns_replace_it_in_one_step(tmp_path: Path) -> None:
         ("key", give, "the column is the key"),
         ("other", give, "the column is not there"),
         ("value", lambda number: {"value": number / 2, "x": 1}, "which is double"),
-        ("kind", lambda number: {"kind": hive.NULL, "x": 1}, "stands for null"),
-        ("kind", lambda number: {"kind": "a" * 300, "x": 1}, "too long"),
     ],
 )
 def test_what_can_not_divide_is_refused(tmp_path: Path, by: str, function: Any, told: str) -> None:
@@ -260,3 +260,29 @@ def test_disturbed_at_any_call(
 ) -> None:
     experiment = course.experiment(folders=lambda folder: [folder])
     disturb(experiment, tmp_path, seeded=seeded, faults=faults, sample=sample)
+
+
+@pytest.mark.parametrize("value", [hive.NULL, "a" * 300])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_item_that_no_folder_can_be_named_for_is_set_aside(
+    value: str, is_first: bool, tmp_path: Path
+) -> None:
+    def place(number: int) -> dict[str, Any]:
+        return {"kind": value if number == 3 else f"k{number % 2}", "x": number}
+
+    divided, table = tmp_path / "divided", tmp_path / "rows.db"
+    made = batten.from_range(7).map(place).options(batch_size=2)
+    if is_first:
+        written = made.write_parquet(divided, partition_by="kind").write_sqlite(table, "rows")
+    else:
+        written = made.write_sqlite(table, "rows").write_parquet(divided, partition_by="kind")
+    with pytest.warns(batten.QuarantinedWarning):
+        report = written.run(executor="serial", progress=False)
+    assert report.rows == 6
+    assert report.accounts is not None
+    assert report.accounts.quarantined == 1
+    rows = [row for each in sorted(divided.rglob("*.parquet")) for row in pq.read_table(each)["x"]]
+    assert sorted(row.as_py() for row in rows) == [0, 1, 2, 4, 5, 6]
+    with contextlib.closing(sqlite3.connect(table)) as base:
+        assert base.execute("SELECT count(*) FROM rows").fetchone() == (6,)
+    assert batten.diagnose(divided if is_first else table).state == "COMPLETE"

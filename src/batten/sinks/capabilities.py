@@ -35,6 +35,8 @@ class Capabilities:
         can_be_asked: Whether it keeps tokens. Without, a batch may be there twice after a crash.
         form: How rows stand there, in words, where readers have to know it. Rows of another form
             don't come to stand beside them unasked.
+        may_reject: Whether, of what takes the whole dataset, a value may be one that it can't hold.
+            Then each batch is tried when it is published.
     """
 
     path: Path | None = None
@@ -48,6 +50,7 @@ class Capabilities:
     can_be_asked: bool = True
     where: Mapping[str, str] | None = None
     form: str = ""
+    may_reject: bool = False
 
 
 def capabilities_of(sink: Sink) -> Capabilities:

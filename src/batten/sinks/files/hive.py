@@ -32,8 +32,9 @@ from batten.model.telling.counts import count_of
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.model.words import Takes
-from batten.sinks.base import AtPath, LedgerPlace, Staged
+from batten.sinks.base import AtPath, LedgerPlace, RejectedError, Staged
 from batten.sinks.located import locate_file
+from batten.sinks.rows.rejecting import UnstorableError, find_rejected
 from batten.storage.base import Folder
 from batten.storage.changing.publishing import fresh_name
 from batten.storage.relative import folder_of, last_piece
@@ -64,6 +65,7 @@ class HiveSink(AtPath):
     kind: ClassVar[str] = "hive"
     takes: ClassVar[Takes] = Takes.DATASET
     dataset: ClassVar[str] = ""
+    may_reject: ClassVar[bool] = True
 
     def fill(self, fill: Callable[[str], str]) -> HiveSink:
         return replace(self, path=Path(fill(str(self.path))))
@@ -159,7 +161,16 @@ class HiveDestination:
         return PublishEnd.COMMITTED
 
     def rehearse(self, staged: Staged) -> None:
-        """It holds whatever its columns can hold, which `prepare` sees to."""
+        def attempt(rows: pa.Table) -> Exception | None:
+            try:
+                for _ in _divide(rows, self._columns, self._name):
+                    pass
+            except RefusedError as error:
+                return UnstorableError(error.what)
+            return None
+
+        if rejected := find_rejected(staged, staged, attempt, self._name):
+            raise RejectedError(rejected)
 
     def close(self) -> None:
         """Nothing is held open."""
