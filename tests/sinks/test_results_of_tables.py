@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import deltalake
 import pytest
 from tests.tracing import needs_tracing
 
@@ -191,6 +192,35 @@ def test_a_file_of_before_gets_the_rows_of_the_table_that_is_added(lab: Lab) -> 
     job.write_text(text)
     assert run(lab).returncode == 0
     assert read_table(lab) == read_csv(lab.folder) == rows_of(2)
+
+
+@pytest.mark.parametrize("make_lab", ["postgres"], indirect=True)
+def test_one_of_three_refuses_and_all_have_the_rows_of_one_call_when_it_is_mended(lab: Lab) -> None:
+    prepare(lab.folder, lab, mode="replace")
+    job = lab.folder / "job.py"
+    job.write_text(job.read_text().rstrip() + '.write_delta("lake", mode="replace")\n')
+
+    def read_lake() -> list[tuple[int, str]]:
+        rows = deltalake.DeltaTable(lab.folder / "lake").to_pyarrow_table().to_pylist()
+        return sorted((row["key"], row["name"]) for row in rows)
+
+    assert run(lab).returncode == 0
+    assert read_table(lab) == read_csv(lab.folder) == read_lake() == rows_of(1)
+    lab.ask("ALTER TABLE rows ADD CONSTRAINT old CHECK (name = 'call 1')")
+    for words in (["--fresh"], []):
+        refused = run(lab, *words)
+        assert (refused.returncode, "can't hold a row" in refused.stderr) == (5, True)
+        assert "Traceback" not in refused.stderr
+        assert read_csv(lab.folder) == rows_of(2)
+        assert read_table(lab) == read_lake() == rows_of(1)
+        found = batten.diagnose(lab.folder / "out/report.csv")
+        assert (found.state, found.action) == ("INTERRUPTED", "run")
+    lab.ask("ALTER TABLE rows DROP CONSTRAINT old")
+    done = run(lab)
+    assert done.returncode == 0, done.stderr
+    assert read_table(lab) == read_csv(lab.folder) == read_lake() == rows_of(2)
+    assert count_calls(lab.folder) == 2
+    assert verify(lab.folder / "out/report.csv").is_sound
 
 
 @needs_tracing
