@@ -200,6 +200,20 @@ def test_rows_of_another_form_do_not_come_beside_those_there_unasked(
         run(job(broker, topic, tmp_path, **with_tokens))
 
 
+@pytest.mark.parametrize("transactions", [True, False])
+def test_another_form_is_noticed_where_the_source_grew(
+    transactions: bool, broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    given = {"transactions": transactions}
+    run(job(broker, topic, tmp_path, **given))
+    for options in ({"items": 20}, {"items": 20}):
+        with pytest.raises(ChangedJobError):
+            run(job(broker, topic, tmp_path, format="arrow", **given, **options))
+    assert len(broker.read(topic)) == 12
+    run(job(broker, topic, tmp_path, items=20, **given))
+    assert len(broker.read_rows(topic)) == 20
+
+
 def test_a_form_that_is_accepted_where_nothing_is_left_to_do_is_that_of_later_batches(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
