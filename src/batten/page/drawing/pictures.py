@@ -22,7 +22,7 @@ _PARTS = (
     ("filtered", "gave no row"),
     ("quarantined", "failed for good"),
     ("duplicate", "the key came before"),
-    ("staged", "finished, not published yet"),
+    ("staged", "finished or failed for good, not published yet"),
     ("pending", "neither"),
 )
 
