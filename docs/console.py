@@ -47,7 +47,7 @@ _DIFFERING = [
     for pattern, mark in (
         (r"^ +hint +(?:the disk|the filesystem|the kernel|out of memory|\d+ processes of).*\n", ""),
         # A run tells how far it is where it takes ten seconds or longer.
-        (r"^[\d,]+/[\d,]+ items .*ETA.*\n", ""),
+        (r"^[\d,]+/[\d,]+ items  +\d+%.*\n", ""),
         (r"^( +memory): .*", r"\1: ROOM"),
         (r"\b\d{8}T\d{6}(?:\.\d+)?Z(?:-[0-9a-f]{4})?\b", "RUN"),
         (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
