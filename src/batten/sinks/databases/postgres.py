@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from psycopg import sql
 
+_PROBES = 6
+"""So many questions of TCP go unanswered before a client counts as gone."""
+
 _NAME_BYTES_MAX = 63
 
 
@@ -261,13 +264,19 @@ class PostgresDestination:
                     "SELECT set_config('synchronous_commit', 'on', false) "
                     "WHERE current_setting('synchronous_commit') = 'off'"
                 )
-                # A client may vanish without a word: its open transaction would hold the token.
+                # A client may vanish without a word: its open transaction would hold the token. One
+                # that is idle within a COPY has no timeout, so there TCP asks whether it lives.
+                seconds = self._sink.timeout_seconds / 2
                 connection.execute(
                     "SELECT set_config('idle_in_transaction_session_timeout', %s, false), "
-                    "set_config('tcp_keepalives_idle', %s, false)",
+                    "set_config('tcp_keepalives_idle', %s, false), "
+                    "set_config('tcp_keepalives_interval', %s, false), "
+                    "set_config('tcp_keepalives_count', %s, false)",
                     (
-                        str(round(1000 * self._sink.timeout_seconds / 2)),
-                        str(max(1, round(self._sink.timeout_seconds))),
+                        str(round(1000 * seconds)),
+                        str(max(1, round(seconds / 2))),
+                        str(max(1, round(seconds / 2 / _PROBES))),
+                        str(_PROBES),
                     ),
                 )
         return self._connection
