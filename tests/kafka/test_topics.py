@@ -53,6 +53,31 @@ def test_a_batch_of_many_small_messages_fits_a_topic_of_small_ones(
 
 
 @pytest.mark.parametrize("transactions", [True, False])
+def test_the_first_rows_come_in_a_later_run(
+    transactions: bool, broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    """No item gave a row before, so the dataset is made anew, and its batches have other rows."""
+
+    def is_large(item: dict[str, int]) -> bool:
+        return item["number"] >= 4
+
+    def keep(item: dict[str, int]) -> dict[str, int]:
+        return item
+
+    for items in (3, 4, 7, 12):
+        lines = "".join(json.dumps({"number": number}) + "\n" for number in range(items))
+        (tmp_path / "in.jsonl").write_text(lines)
+        made = batten.from_jsonl(tmp_path / "in.jsonl", key="number").filter(is_large).map(keep)
+        written = made.options(batch_size=2).write_kafka(
+            topic, servers=broker.servers, transactions=transactions
+        )
+        for _ in range(2):
+            run(replace(written, output=tmp_path / "out"))
+            found = [row["number"] for row in broker.read_rows(topic)]
+            assert found == list(range(4, items))
+
+
+@pytest.mark.parametrize("transactions", [True, False])
 def test_a_compacted_topic_takes_rows_with_a_key_alone(
     transactions: bool, broker: Broker, topic: str, tmp_path: Path
 ) -> None:

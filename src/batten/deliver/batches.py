@@ -226,7 +226,9 @@ class BatchRoute(TableRoute):
         """Whether the destination gets the batch. While no item gave a row, the columns are not
         known, and a table that was made without them could take no rows later (decision
         0165)."""
-        return bool(commit.rows) or self._has_rows or self._supply.has_columns()
+        if commit.rows or not self._capabilities.can_be_asked:
+            return bool(commit.rows)
+        return self._has_rows or self._supply.has_columns()
 
     def _token(self, commit: Published) -> Token:
         return self._supply.token(commit)

@@ -33,7 +33,8 @@ class RecordedDestination:
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         record = self._book.find()
-        batches = record.batches if record is not None else 0
+        # What was given no rows may be given those of a dataset that was made anew for them.
+        batches = record.batches if record is not None and record.rows else 0
         content = record.content if record is not None else ""
 
         def has(token: Token) -> bool:
