@@ -64,17 +64,21 @@ def test_the_first_rows_come_in_a_later_run(
     def keep(item: dict[str, int]) -> dict[str, int]:
         return item
 
-    for items in (3, 4, 7, 12):
+    def write(name: str, items: int) -> None:
         lines = "".join(json.dumps({"number": number}) + "\n" for number in range(items))
         (tmp_path / "in.jsonl").write_text(lines)
         made = batten.from_jsonl(tmp_path / "in.jsonl", key="number").filter(is_large).map(keep)
         written = made.options(batch_size=2).write_kafka(
-            topic, servers=broker.servers, transactions=transactions
+            f"{topic}-{name}", servers=broker.servers, transactions=transactions
         )
         for _ in range(2):
-            run(replace(written, output=tmp_path / "out"))
-            found = [row["number"] for row in broker.read_rows(topic)]
+            run(replace(written, output=tmp_path / name))
+            found = [row["number"] for row in broker.read_rows(f"{topic}-{name}")]
             assert found == list(range(4, items))
+
+    for items in (3, 4, 7, 12):
+        write("grown", items)
+    write("at-once", 12)
 
 
 @pytest.mark.parametrize("transactions", [True, False])

@@ -86,6 +86,14 @@ def test_a_table_gets_its_first_rows_in_a_later_run(mode: str, lab: Lab) -> None
     check(lab.folder / "rows")
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_batches_without_rows_come_before_others(mode: str, lab: Lab) -> None:
+    made = lab.write(job(lab.folder, range(9)), **MODES[mode])
+    assert run(made) == 5
+    assert [row["name"] for row in lab.read()] == ["n4", "n5", "n6", "n7", "n8"]
+    check(lab.folder / "rows")
+
+
 def test_another_dataset_fills_a_table_that_a_day_without_rows_made(lab: Lab) -> None:
     for day, numbers in (("1", range(3)), ("2", range(6))):
         made = lab.write(job(lab.folder, numbers), mode="replace", where={"day": day})

@@ -144,11 +144,13 @@ class BatchRoute(TableRoute):
             if self._context.signals.received is not None:
                 break
             commit = self._supply.load_commit(batch)
-            if commit.rows and self._held_back:
+            if commit.rows and not self._has_rows:
                 self._has_rows = True
-                self._lacking |= self._held_back
-                self._held_back.clear()
-                return self.take(until, before, rehearse)
+                if self._held_back:
+                    # They come before it, and may be given now.
+                    self._lacking |= self._held_back
+                    self._held_back.clear()
+                    return self.take(until, before, rehearse)
             if self._is_given(commit):
                 try:
                     rehearse(batch)
@@ -158,7 +160,7 @@ class BatchRoute(TableRoute):
                 except RejectedError as error:
                     rejected[batch] = error
                     break
-            else:
+            elif not self._has_rows:
                 self._held_back.add(batch)
             self._rows[batch] = commit.rows
             self._lacking.discard(batch)
