@@ -115,7 +115,7 @@ import batten
 def work(number):
     calls = os.open("calls", os.O_RDWR | os.O_APPEND | os.O_CREAT)
     os.write(calls, b"%5d\\n" % number)
-    if os.fstat(calls).st_size == 6 * {moment}:
+    if os.lseek(calls, 0, os.SEEK_CUR) == 6 * {moment}:  # where this very line ends
         os.kill(os.getpid(), signal.SIGKILL)
     os.close(calls)
     time.sleep(0.1)
@@ -163,7 +163,7 @@ staging.put_aside = put_aside_slowly
 async def work(number):
     calls = os.open("calls", os.O_RDWR | os.O_APPEND | os.O_CREAT)
     os.write(calls, b"%5d\\n" % number)
-    if os.fstat(calls).st_size == 6 * {moment}:
+    if os.lseek(calls, 0, os.SEEK_CUR) == 6 * {moment}:  # where this very line ends
         os.kill(os.getpid(), signal.SIGKILL)
     os.close(calls)
     await asyncio.sleep(0.1)
