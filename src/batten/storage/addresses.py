@@ -47,7 +47,7 @@ def as_written(path: object) -> str:
     if not isinstance(path, str | bytes | os.PathLike):
         raise usage_error(f"{path!r} is no path.", 'Give a text or a pathlib.Path: "features/".')
     written = os.fsdecode(path)
-    if "\0" in written or not _can_be_named(written):
+    if not _can_be_named(written):
         raise usage_error(f"{written!r} can't be the name of a file.", "Name it otherwise.")
     if written == "~" or written.startswith("~/"):
         return os.path.expanduser(written)
@@ -56,9 +56,10 @@ def as_written(path: object) -> str:
 
 def _can_be_named(written: str) -> bool:
     try:
-        return bool(os.fsencode(written)) or not written
+        os.fsencode(written)
     except UnicodeEncodeError:
         return False
+    return "\0" not in written
 
 
 def is_of_one_process(path: str | os.PathLike[str]) -> bool:
