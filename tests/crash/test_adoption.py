@@ -14,7 +14,7 @@ from tests.tracing import needs_tracing
 import batten
 from batten.crashlab.faults import KillBefore
 from batten.crashlab.sweeping import run_trail
-from batten.drive.handing_out import schedule
+from batten.drive.handing_out import open_batches
 from batten.drive.publishing import waiting
 from batten.storage.changing import steps
 
@@ -45,7 +45,7 @@ def test_more_sealed_batches_than_may_be_open(
         with pytest.raises(batten.StorageError):
             pipeline.run(executor="serial")
 
-    monkeypatch.setattr(schedule, "OPEN_BATCHES_MAX", 3)
+    monkeypatch.setattr(open_batches, "OPEN_BATCHES_MAX", 3)
     report = pipeline.run(executor="serial")
     assert (report.executed_items, report.adopted_items) == (0, 20)
     assert pq.read_table(tmp_path / "out").column("value").to_pylist() == list(range(20))
@@ -55,7 +55,7 @@ def test_more_batches_without_rows_than_may_be_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(schedule, "OPEN_BATCHES_MAX", 3)
+    monkeypatch.setattr(open_batches, "OPEN_BATCHES_MAX", 3)
     pipeline = batten.from_range(20).flat_map(only_the_last).write_parquet("out")
     report = pipeline.options(batch_size=2).run(executor="serial")
     assert (report.status, report.rows) == ("complete", 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ import pytest
 
 from batten.drive.handing_out.flight import Blame
 from batten.drive.handing_out.open_batch import BatchLeft, Range, cut_evenly, left_of
-from batten.drive.handing_out.schedule import OPEN_BATCHES_MAX, Schedule
+from batten.drive.handing_out.open_batches import OPEN_BATCHES_MAX
+from batten.drive.handing_out.schedule import Schedule
 from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import Plan
 from batten.work.calling.calls import Failure
@@ -76,23 +77,21 @@ class World:
     slow: Mapping[int, int] = field(default_factory=dict)
     ends: Mapping[int, int] = field(default_factory=dict)
     timeout_tries: int = 1
-    range_items: int | None = None
+    pending: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         self.schedule = Schedule(
             self.plan,
-            range(self.plan.batches),
+            range(self.plan.batches) if self.pending is None else self.pending,
             find_left=self.find_left,
             schema=b"pinned",
             allotment=Allotment(
                 slots=self.slots,
                 unit_items=self.unit_items,
-                range_items=self.range_items,
                 limit=self.limit,
             ),
             blame=self.blame,
         )
-        self.schedule.pace.items_left = self.plan.items
         self.running: dict[int, Task] = {}
         self.published: list[int] = []
         self.done: Counter[int] = Counter()
@@ -125,7 +124,7 @@ class World:
         """To the end, whoever ends first."""
         for _ in range(100_000):
             self.hand_out()
-            ready = [sealed.batch for sealed, _ in self.schedule.take_ready()]
+            ready = [sealed.batch for sealed, _ in self.schedule.open.take_ready()]
             self.published += ready
             if not self.running:
                 if self.schedule.is_exhausted and not ready:
@@ -157,13 +156,13 @@ class World:
             self.order.append(item)
             self.alone[item] += len(items) == 1 and not self.running
             if self.tries[item] <= self.kills.get(item, 0):
-                self.schedule.died(number, item, self.fail("died"))
+                self.schedule.cut_off.died(number, item, self.fail("died"))
                 return
             if self.tries[item] <= self.slow.get(item, 0):
-                self.schedule.timed_out(number, item, self.timeout_tries, self.fail("slow"))
+                self.schedule.cut_off.timed_out(number, item, self.timeout_tries, self.fail("slow"))
                 return
         if any(self.tries[item] <= self.ends.get(item, 0) for item in items):
-            self.schedule.lose(number, self.fail("gone"))
+            self.schedule.cut_off.lose(number, self.fail("gone"))
             return
         self.done.update(items)
         self.finish(number, task, executed=len(items))
@@ -246,7 +245,7 @@ def test_a_suspect_stays_one_when_its_worker_ends_before_it_is_begun(make_plan: 
         (number,) = world.running
         assert world.schedule.is_suspect(number)
         world.running.pop(number)
-        world.schedule.put_back(number)
+        world.schedule.cut_off.put_back(number)
     world.run()
     world.check()
 
@@ -320,7 +319,7 @@ def test_a_worker_that_ended_between_items_costs_no_try(make_plan: MakePlan) -> 
     world.hand_out()
     for number in list(world.running):
         world.running.pop(number)
-        world.schedule.put_back(number)
+        world.schedule.cut_off.put_back(number)
     world.run()
     world.check()
 
@@ -383,18 +382,9 @@ def test_damaged_chunks_are_done_again(make_plan: MakePlan) -> None:
 
 
 def test_a_batch_that_is_taken_up_again(make_plan: MakePlan) -> None:
-    plan = make_plan(10, 10)
-    world = World(plan)
-    world.schedule = Schedule(
-        plan,
-        (),
-        find_left=no_files,
-        schema=b"pinned",
-        allotment=Allotment(slots=2),
-        blame=NO_BLAME,
-    )
+    world = World(make_plan(10, 10), pending=())
     chunks = (chunk(0, 0, 4), chunk(0, 5, 10))
-    world.schedule.reopen(
+    world.schedule.open.reopen(
         left_of(Reopened(batch=0, chunks=chunks, again=((4, 5),)), is_reopened=True)
     )
     world.run()
@@ -405,14 +395,16 @@ def test_what_was_staged_since_is_adopted_and_what_a_part_had_is_not(make_plan: 
     world = World(make_plan(20, 10))
     chunks = (chunk(1, 0, 4),)
     answer = Reopened(batch=1, chunks=chunks, again=((4, 10),))
-    world.schedule.reopen(left_of(answer, [chunk(1, 3, 6), chunk(1, 6, 8)], is_reopened=True))
+    world.schedule.open.reopen(left_of(answer, [chunk(1, 3, 6), chunk(1, 6, 8)], is_reopened=True))
     assert world.schedule.adopted_items == 2
-    assert world.schedule.staged_items == 6
+    assert world.schedule.open.staged_items == 6
 
 
 def test_a_batch_that_is_taken_up_again_is_done_beyond_the_limit(make_plan: MakePlan) -> None:
     world = World(make_plan(20, 10), limit=5)
-    world.schedule.reopen(left_of(Reopened(batch=1, chunks=(chunk(1, 0, 4),), again=((4, 10),))))
+    world.schedule.open.reopen(
+        left_of(Reopened(batch=1, chunks=(chunk(1, 0, 4),), again=((4, 10),)))
+    )
     world.run()
     assert sorted(world.done) == [*range(5), *range(14, 20)]
 
@@ -420,7 +412,9 @@ def test_a_batch_that_is_taken_up_again_is_done_beyond_the_limit(make_plan: Make
 def test_batches_are_published_in_order_whichever_was_begun_first(make_plan: MakePlan) -> None:
     plan = make_plan(30, 10)
     world = World(plan, find_left=lambda n: BatchLeft(number=n, chunks=(chunk(n, 0, 10),)))
-    world.schedule.reopen(left_of(Reopened(batch=2, chunks=(chunk(2, 0, 9),), again=((9, 10),))))
+    world.schedule.open.reopen(
+        left_of(Reopened(batch=2, chunks=(chunk(2, 0, 9),), again=((9, 10),)))
+    )
     world.schedule._pending = iter([0, 1])
     world.run()
     assert world.published == [0, 1, 2]
@@ -438,7 +432,7 @@ def test_batches_begun_are_bounded(make_plan: MakePlan) -> None:
             break
         world.end(others[0])
     assert len(world.done) == OPEN_BATCHES_MAX - 1
-    assert not world.schedule.take_ready()
+    assert not world.schedule.open.take_ready()
     world.run()
     world.check()
 
@@ -460,18 +454,6 @@ def test_without_a_schema_one_task_a_worker_and_sealing_in_order(make_plan: Make
     assert all(isinstance(task, Prepare) and task.schema is None for _, task in tasks)
 
 
-def test_a_machine_that_has_nothing_gets_a_task_though_others_have_many(
-    make_plan: MakePlan,
-) -> None:
-    world = World(make_plan(80, 1), slots=2)
-    world.hand_out()
-    many = len(world.running)
-    idle = 3
-    world.schedule.has_idle = lambda: len(world.running) < many + idle
-    world.hand_out()
-    assert len(world.running) == many + idle
-
-
 def test_a_machine_that_has_nothing_does_not_wait_while_a_batch_is_sealed(
     make_plan: MakePlan,
 ) -> None:
@@ -481,7 +463,7 @@ def test_a_machine_that_has_nothing_does_not_wait_while_a_batch_is_sealed(
     world.end(min(world.running))
     world.hand_out()
     assert Counter(map(type, world.running.values())) == {Seal: 1, Prepare: 1}
-    world.schedule.has_idle = lambda: len(world.running) < 3
+    world.schedule.demand.has_idle = lambda: len(world.running) < 3
     world.hand_out()
     assert Counter(map(type, world.running.values())) == {Seal: 1, Prepare: 2}
 
@@ -491,16 +473,6 @@ def test_a_machine_that_has_nothing_does_not_wait_while_a_batch_is_sealed(
 )
 def test_no_piece_is_much_smaller_than_others(items: int, most: int, first: int) -> None:
     assert cut_evenly(Range(start=5, stop=5 + items), most) == first
-
-
-def test_ranges_of_calls_keep_places_filled(make_plan: MakePlan) -> None:
-    """Of ranges with many items in hand, another is wanted when those that wait are too few."""
-    world = World(make_plan(1000, 1000), slots=50, range_items=100)
-    world.hand_out()
-    assert len(world.running) == 2
-    world.schedule.begun(min(world.running))
-    world.hand_out()
-    assert len(world.running) == 3
 
 
 def test_a_range_knows_nothing_at_first() -> None:
@@ -524,7 +496,7 @@ def test_a_piece_says_how_much_was_heard_before_it(make_plan: MakePlan) -> None:
     portion = Portion(batch=0, chunks=(), executed=1, failures=1, first_failure=None)
     world.schedule.took(portion)
     world.schedule.took(portion)
-    world.schedule.put_back(1)
+    world.schedule.cut_off.put_back(1)
     assert find_heard(world) == 2
 
 
@@ -535,26 +507,15 @@ def find_heard(world: World) -> int:
     return found[1].heard
 
 
-def test_while_all_fail_no_task_waits_behind_another(make_plan: MakePlan) -> None:
-    world = World(make_plan(4000, 10), slots=2)
-    world.schedule.pace.take(16, executed=16, seconds=0.001)
-    world.schedule.is_failing = True
-    world.hand_out()
-    assert len(world.running) == 2
-    world.schedule.is_failing = False
-    world.hand_out()
-    assert len(world.running) > 2
-
-
 def test_a_closed_schedule_hands_out_no_item(make_plan: MakePlan) -> None:
     """But it has batches sealed that were published and rejected: what failed of them is known."""
     world = World(make_plan(40, 10), slots=1)
-    world.schedule.pace.take(16, executed=16, seconds=0.016)
+    world.schedule.demand.pace.take(16, executed=16, seconds=0.016)
     found = world.schedule.next_task()
     assert found is not None
     finished = Prepared(batch=0, start=0, stop=10, chunks=(chunk(0, 0, 10),))
     world.schedule.prepared(found[0], finished)
-    world.schedule.reopen(
+    world.schedule.open.reopen(
         left_of(Reopened(batch=3, chunks=(chunk(3, 0, 10),), again=()), is_reopened=True)
     )
     world.schedule.close()

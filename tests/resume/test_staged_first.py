@@ -84,15 +84,15 @@ def test_whole_batches_are_sealed_and_published_before_work_is_handed_out() -> N
     schedule = _schedule({0: [_chunk(0)], 1: [_chunk(1, 0, 1), _chunk(1, 1, 3)], 3: [_chunk(3)]})
     assert [type(_next(schedule)) for _ in range(2)] == [Seal, Seal]
     assert _next(schedule) is None
-    assert schedule.is_settling
+    assert schedule.open.is_settling
     schedule.sealed(_sealed(1), 2)
-    assert (_next(schedule), schedule.take_ready()) == (None, [])
+    assert (_next(schedule), schedule.open.take_ready()) == (None, [])
     schedule.sealed(_sealed(0), 1)
     assert _next(schedule) is None
-    assert [sealed.batch for sealed, _ in schedule.take_ready()] == [0, 1]
+    assert [sealed.batch for sealed, _ in schedule.open.take_ready()] == [0, 1]
     task = _next(schedule)
     assert (type(task), task.batch) == (Prepare, 2)
-    assert not schedule.is_settling
+    assert not schedule.open.is_settling
 
 
 def test_what_pins_the_schema_is_sealed_first() -> None:
@@ -120,7 +120,7 @@ def test_a_batch_without_rows_or_with_a_damaged_chunk_holds_up_nothing() -> None
 def test_nothing_staged_holds_up_nothing() -> None:
     schedule = _schedule({})
     assert type(_next(schedule)) is Prepare
-    assert not schedule.is_settling
+    assert not schedule.open.is_settling
 
 
 def test_runs_that_are_killed_early_make_progress(

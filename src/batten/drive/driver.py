@@ -154,8 +154,7 @@ class Driver:
         )
         self._schedule.may_begin = self._spending.may_begin
         if self._team is not None:
-            self._schedule.has_idle = self._team.has_idle
-        self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
+            self._schedule.demand.has_idle = self._team.has_idle
 
     def _make_again(self, to_do: ToDo) -> TakingUpAgain:
         return TakingUpAgain(
@@ -182,7 +181,7 @@ class Driver:
             # it is. So what is in doubt is published when nothing was taken any more.
             is_freed = self._take_ready()
             published = self._publish(
-                is_last=self._schedule.is_settling or is_over,
+                is_last=self._schedule.open.is_settling or is_over,
                 in_doubt=is_over and not is_freed and not is_stopping,
             )
             if self._deliver(published):
@@ -211,9 +210,9 @@ class Driver:
 
     def _dispatch(self) -> None:
         schedule, slots = self._schedule, self._workforce.executor.slots
-        schedule.is_failing = self._streak.is_failing
+        schedule.demand.is_failing = self._streak.is_failing
         machines = self._context.sharing.machines = self._team.machines if self._team else 1
-        schedule.resize(slots, machines)
+        schedule.demand.resize(slots, machines)
         schedule.failures_max = self._streak.allow(slots)
         while schedule.wants_task:
             found = schedule.next_task()
@@ -268,24 +267,24 @@ class Driver:
             self._failures.tell_death(event)
             self._shown.apart.take(event)
             if event.item is None:
-                self._schedule.put_back(event.task_id)
+                self._schedule.cut_off.put_back(event.task_id)
                 return
             self._spending.lose()
-            self._schedule.died(event.task_id, event.item, partial(as_failure, event))
+            self._schedule.cut_off.died(event.task_id, event.item, partial(as_failure, event))
             return
         if isinstance(event, Lost):
             self._context.progress.note(f"A worker is gone: {event.cause}. Its work is done again.")
             if event.was_begun:
                 self._spending.lose(event.calls_max)
-                self._schedule.lose(event.task_id, partial(as_failure, event))
+                self._schedule.cut_off.lose(event.task_id, partial(as_failure, event))
             else:
-                self._schedule.put_back(event.task_id)
+                self._schedule.cut_off.put_back(event.task_id)
             return
         if isinstance(event, TimedOut):
             self._spending.lose()
             tries = self._context.pipeline.tries_max
             failure = partial(as_failure, event)
-            self._schedule.timed_out(event.task_id, event.item, tries, failure)
+            self._schedule.cut_off.timed_out(event.task_id, event.item, tries, failure)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Died | Lost | TimedOut):
@@ -351,7 +350,7 @@ class Driver:
 
     def _take_ready(self) -> bool:
         """Let batches wait to be published; whether there were any."""
-        ready = self._schedule.take_ready()
+        ready = self._schedule.open.take_ready()
         for sealed, chunks in ready:
             leftovers = [self._layout.staged_chunk(chunk) for chunk in chunks]
             leftovers += self._staged_before.take_leftovers(sealed.batch)

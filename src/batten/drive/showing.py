@@ -42,7 +42,7 @@ class Showing:
             return
         self._shown_at = now
         losses.look()
-        staged = schedule.staged_items + waiting.items
+        staged = schedule.open.staged_items + waiting.items
         self._context.show(
             Status(
                 source=self._plan.items + self._plan.duplicates,

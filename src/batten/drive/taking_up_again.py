@@ -78,7 +78,7 @@ class TakingUpAgain:
                 )
                 # What is sealed of it is sealed again, and its failures are counted then.
                 chunks, _ = self.staged_before.find(answer.batch)
-                self.schedule.reopen(left_of(answer, chunks, is_reopened=True))
+                self.schedule.open.reopen(left_of(answer, chunks, is_reopened=True))
 
     def _ask_for(self, batch: int) -> Reopen:
         tries_failed = (
@@ -120,7 +120,7 @@ class TakingUpAgain:
                 if batch not in self.to_do.known_to_fail:
                     self.so_far.streak.tell_anew(batch, answer.ended, failures[0], is_decided=True)
             self.publisher.give_up(batch)
-            self.schedule.reopen(left_of(answer, is_reopened=keeps_rows))
+            self.schedule.open.reopen(left_of(answer, is_reopened=keeps_rows))
             self.so_far.published.take_away(had.outcomes)
 
     def _is_of_before(self, batch: int, published: Collection[int]) -> bool:

@@ -6,15 +6,18 @@ Each gets a new process (decision 0059).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from batten.drive.handing_out.open_batch import OpenBatch, Range
+from batten.drive.handing_out.flight import Blame
+from batten.drive.handing_out.open_batch import OpenBatch, Range, split_blamed
 
 
 class Suspects:
-    """Ranges with a `company`, which wait for their turn."""
+    """Ranges with a `company`, which wait for their turn. Those that crashes of earlier runs are
+    blamed on are among them from the beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, blame: Blame) -> None:
+        self._blame = blame
         self._waiting: deque[tuple[OpenBatch, Range]] = deque()
 
     def __bool__(self) -> bool:
@@ -28,6 +31,14 @@ class Suspects:
             self._waiting.appendleft((batch, work))
         else:
             self._waiting.append((batch, work))
+
+    def divide(self, batch: OpenBatch, gaps: Iterable[tuple[int, int]], first_item: int) -> None:
+        """What is to be done of a batch: who is to blame waits here, the others in the batch."""
+        for work in split_blamed(gaps, first_item, self._blame):
+            if work.company is None:
+                batch.todo.append(work)
+            else:
+                self.add(batch, work)
 
     def take(self, running: Sequence[Range | None]) -> tuple[OpenBatch, Range] | None:
         """The next, if what is running leaves room for it; None is work on no items."""
