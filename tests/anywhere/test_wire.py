@@ -10,6 +10,7 @@ import pytest
 from batten.anywhere.wire import UnclearError, decode_event, decode_task, encode_event, encode_task
 from batten.errors import FailedRunError, StorageError
 from batten.executors.base import Died, Finished, Raised, TimedOut, Told
+from batten.model.disk.records import PartDescription
 from batten.model.disk.staged_names import StagedChunk
 from batten.work.calling.calls import Failure
 from batten.work.tasks import Begun, Portion, Prepare, Prepared, Sealed
@@ -17,12 +18,9 @@ from batten.work.tasks import Begun, Portion, Prepare, Prepared, Sealed
 FAILURE = Failure(item=3, error="ValueError: é\udc80", trace="…", attempts=2)
 CHUNK = StagedChunk(batch=1, start=0, stop=3, digest="0" * 32, some=5)
 SEALED = Sealed(
-    batch=1,
-    items=4,
-    rows=3,
-    outcomes="3c1q",
-    keys="ordinals:4-8",
-    fingerprint="f",
+    described=PartDescription(
+        batch=1, items=4, rows=3, outcomes="3c1q", keys="ordinals:4-8", fingerprint="f"
+    ),
     size=10,
     digest="d" * 64,
     quarantine_digest="",

@@ -12,6 +12,7 @@ from batten.errors import FailedRunError
 from batten.executors.base import Died
 from batten.model.disk.names import Layout
 from batten.model.disk.outcomes import encode_outcomes
+from batten.model.disk.records import PartDescription
 from batten.model.words import Outcome
 from batten.run.context import Context
 from batten.run.progress import Status
@@ -78,12 +79,14 @@ def fail(item: int, error: str = "ValueError: no") -> Failure:
 def sealed(batch: int, failed: int, misfit: Failure | None = None) -> Sealed:
     outcomes = [Outcome.QUARANTINED] * failed + [Outcome.COMMITTED] * (4 - failed)
     return Sealed(
-        batch=batch,
-        items=4,
-        rows=4 - failed,
-        outcomes=encode_outcomes(outcomes),
-        keys="",
-        fingerprint="",
+        described=PartDescription(
+            batch=batch,
+            items=4,
+            rows=4 - failed,
+            outcomes=encode_outcomes(outcomes),
+            keys="",
+            fingerprint="",
+        ),
         size=1,
         digest="",
         quarantine_digest="",

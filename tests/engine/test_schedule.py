@@ -15,6 +15,7 @@ from batten.drive.handing_out.flight import Blame
 from batten.drive.handing_out.open_batch import BatchLeft, Range, cut_evenly, left_of
 from batten.drive.handing_out.open_batches import OPEN_BATCHES_MAX
 from batten.drive.handing_out.schedule import Schedule
+from batten.model.disk.records import PartDescription
 from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import Plan
 from batten.work.calling.calls import Failure
@@ -48,12 +49,9 @@ def chunk(batch: int, start: int, stop: int, digest: str = "d") -> StagedChunk:
 
 def seal(batch: int, items: int) -> Sealed:
     return Sealed(
-        batch=batch,
-        items=items,
-        rows=items,
-        outcomes="",
-        keys="",
-        fingerprint="",
+        described=PartDescription(
+            batch=batch, items=items, rows=items, outcomes="", keys="", fingerprint=""
+        ),
         size=1,
         digest="",
         quarantine_digest="",

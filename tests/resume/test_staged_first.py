@@ -16,7 +16,7 @@ from batten.drive.handing_out.schedule import Schedule
 from batten.drive.publishing import waiting
 from batten.executors import serial
 from batten.executors.serial import SerialExecutor
-from batten.model.disk.records import Segment
+from batten.model.disk.records import PartDescription, Segment
 from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import Plan
 from batten.storage.changing import steps
@@ -51,12 +51,9 @@ def _chunk(batch: int, start: int = 0, stop: int = 3) -> StagedChunk:
 
 def _sealed(batch: int, schema: bytes | None = None) -> Sealed:
     return Sealed(
-        batch=batch,
-        items=3,
-        rows=3,
-        outcomes="3c",
-        keys="",
-        fingerprint="",
+        described=PartDescription(
+            batch=batch, items=3, rows=3, outcomes="3c", keys="", fingerprint=""
+        ),
         size=1,
         digest="",
         quarantine_digest="",

@@ -108,7 +108,8 @@ class GuardedPublisher:
             described = decode_part(self._storage.read(name, bytes_max=None))
         except FileNotFoundError:
             raise taken_over(self._storage, name) from None
-        is_alike = (described.keys, described.fingerprint) == (sealed.keys, sealed.fingerprint)
+        mine = sealed.described
+        is_alike = (described.keys, described.fingerprint) == (mine.keys, mine.fingerprint)
         if step.if_other is not IfOther.ADOPT or not is_alike:
             raise taken_over(self._storage, name)
         rebuild_records(self._storage, self._layout, [sealed.batch], run=self._run, time=utc_now())

@@ -127,12 +127,12 @@ def name_staged(layout: Layout, sealed: Sealed, kind: str) -> str:
 def make_record(sealed: Sealed, *, run: str) -> CommitRecord:
     """The evidence that a batch was published."""
     return CommitRecord(
-        **fields_of(sealed),
+        **fields_of(sealed.described),
         size=sealed.size,
         digest=sealed.digest,
         quarantine_digest=sealed.quarantine_digest,
         run=run,
         time=utc_now(),
         slowest=sealed.slowest,
-        format_version=version_for(tally_outcomes(sealed.outcomes).later),
+        format_version=version_for(tally_outcomes(sealed.described.outcomes).later),
     )

@@ -366,7 +366,7 @@ class Driver:
         self._published.update(sealed.batch for sealed in published)
         self._first_parts.note(published)
         for sealed in published:
-            self._published_items.add(sealed.outcomes)
+            self._published_items.add(sealed.described.outcomes)
         return [sealed.batch for sealed in published]
 
     def _deliver(self, published: Sequence[int]) -> bool:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from batten.ledger.facts.batches.part_footers import published_by_footer_of
+from batten.ledger.facts.batches.part_footers import describe_part
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import Layout
 from batten.model.disk.outcomes import count_outcomes
-from batten.model.disk.published import fields_of
 from batten.model.disk.records import Unreadable
 from batten.model.disk.staged_names import StagedChunk, StagedFile, find_staged
 from batten.model.words import Outcome
@@ -135,7 +134,7 @@ def find_sealed(
             continue
         name = layout.staged_file(file.batch, file.kind, file.digest)
         try:
-            described = published_by_footer_of(storage, name)
+            described = describe_part(storage, name)
         except (Unreadable, FileNotFoundError):
             continue
         is_planned = (described.keys, described.revision) == (batch.keys_description, revision)
@@ -152,7 +151,7 @@ def find_sealed(
                 continue
             quarantine_digest = found[0]
         return Sealed(
-            **fields_of(described),
+            described=described,
             size=entry.size,
             digest=digest,
             quarantine_digest=quarantine_digest,

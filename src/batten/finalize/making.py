@@ -22,7 +22,6 @@ from batten.ledger.guarded import carry_out, taken_over
 from batten.model.disk.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.disk.items.key_digests import describe_ordinals
 from batten.model.disk.outcomes import encode_outcomes
-from batten.model.disk.published import fields_of
 from batten.model.disk.records import (
     Completion,
     Config,
@@ -157,7 +156,7 @@ class _DatasetMaking:
             put_aside(self._storage, self._layout.staging, name, data, is_synced=False)
         self._sizes.append(len(data))
         return Sealed(
-            **fields_of(description),
+            described=description,
             size=len(data),
             digest=digest,
             quarantine_digest="",

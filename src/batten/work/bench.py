@@ -18,7 +18,6 @@ from batten.executors.base import Mark
 from batten.executors.randomness import Seeding, seed_held
 from batten.jobs.devices import Worker
 from batten.model.disk.items.slowest import encode_slowest, merge_slowest
-from batten.model.disk.published import fields_of
 from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
@@ -282,7 +281,7 @@ class Bench:
             part, described = kept
         digest = self.staging.store_file(batch, "sealed", part)
         return Sealed(
-            **fields_of(described),
+            described=described,
             size=part.size,
             digest=digest,
             quarantine_digest=quarantine_digest,

@@ -10,6 +10,7 @@ from batten.executors.call_rates import Sharing
 from batten.jobs.step import Step
 from batten.ledger.history.usage_journal import UsageJournal
 from batten.model.disk.names import Layout
+from batten.model.disk.records import PartDescription
 from batten.model.disk.staged_names import StagedChunk
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan
@@ -122,27 +123,24 @@ class Reopen:
 class Sealed:
     """A batch whose part, and quarantine file if any, lie in `staged/`, synced.
 
-    `fingerprint` is the one that the part names, which may be an earlier one. `schema` is what the
-    batch pinned, if it did. `first_misfit` is an item that failed only now, since its rows are not
-    like those that pinned the schema. Then `ended` tells of all items of the batch anew. `slowest`
-    is what its commit record says of its slowest items.
+    `described` is what the part says, which may name an earlier fingerprint; `size` and `digest`
+    are of its bytes. `schema` is what the batch pinned, if it did. `first_misfit` is an item that
+    failed only now, since its rows are not like those that pinned the schema. Then `ended` tells of
+    all items of the batch anew. `slowest` is what its commit record says of its slowest items.
     """
 
-    batch: int
-    items: int
-    rows: int
-    outcomes: str
-    keys: str
-    fingerprint: str
+    described: PartDescription
     size: int
     digest: str
     quarantine_digest: str
     schema: bytes | None
     first_misfit: Failure | None = None
     ended: Ended = ()
-    revision: int = 0
-    widens: str = ""
     slowest: str = ""
+
+    @property
+    def batch(self) -> int:
+        return self.described.batch
 
 
 @value_class

@@ -31,7 +31,7 @@ class FirstParts:
             return
         for sealed in published:
             self._left -= 1
-            self._items += sealed.items
+            self._items += sealed.described.items
             self._bytes += sealed.size
         if self._left <= 0:
             self._advise()

@@ -40,7 +40,7 @@ class Waiting:
     @property
     def items(self) -> int:
         """How many items wait."""
-        return sum(sealed.items for sealed, _ in self._ready)
+        return sum(sealed.described.items for sealed, _ in self._ready)
 
     def note_begun(self, batch: int) -> None:
         """Work of a batch is handed out. May be repeated."""
@@ -66,10 +66,10 @@ class Waiting:
         for each in batches:
             self._events.tell_published(
                 each.batch,
-                items=each.items,
-                rows=each.rows,
+                items=each.described.items,
+                rows=each.described.rows,
                 size=each.size,
-                outcomes=each.outcomes,
+                outcomes=each.described.outcomes,
                 digest=each.digest,
                 began_ns=self._begun_ns.pop(each.batch, None),
             )

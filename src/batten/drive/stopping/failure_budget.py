@@ -54,8 +54,8 @@ class Failures:
 
     def settle(self, sealed: Sealed) -> None:
         """A batch is sealed, so the outcome of each item is known."""
-        count = tally_outcomes(sealed.outcomes).quarantined - self._told.pop(sealed.batch, 0)
-        self._add(sealed.batch, count, sealed.first_misfit)
+        failed = tally_outcomes(sealed.described.outcomes).quarantined
+        self._add(sealed.batch, failed - self._told.pop(sealed.batch, 0), sealed.first_misfit)
 
     def take_back(self, count: int) -> None:
         """So many quarantined items are tried again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from sys import intern
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from batten.model.disk.items.slowest import SLOWEST_PATTERN
 from batten.model.disk.records import (
@@ -15,16 +15,6 @@ from batten.model.disk.records import (
     refuse_large,
 )
 from batten.model.words import FORMAT_OF_OUTCOMES
-
-
-class Described(Protocol):
-    """Whatever describes a batch: a footer, a record, what was sealed."""
-
-    @property
-    def batch(self) -> int: ...
-
-    @property
-    def fingerprint(self) -> str: ...
 
 
 class Published(NamedTuple):
@@ -95,9 +85,9 @@ def decode_published(data: bytes) -> Published:
     )
 
 
-def fields_of(described: Described) -> dict[str, Any]:
-    """What every description of a batch says: whoever makes another of it takes these."""
-    return {name: getattr(described, name) for name in _SAID}
+def fields_of(description: PartDescription) -> dict[str, Any]:
+    """What a part says of its batch, for a record of it."""
+    return {name: getattr(description, name) for name in _SAID}
 
 
 def published_by_record(record: CommitRecord) -> Published:

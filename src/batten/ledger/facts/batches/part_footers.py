@@ -8,7 +8,7 @@ from itertools import count
 from batten.ledger.facts.batches.listed_parts import PartSizes
 from batten.model.disk.footer import TAIL_SIZE, decode_footer, find_footer_size
 from batten.model.disk.published import Published, published_by_footer
-from batten.model.disk.records import Completion, Unreadable
+from batten.model.disk.records import Completion, PartDescription, Unreadable
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.storage.base import READ_BYTES_MAX, Store
@@ -26,12 +26,17 @@ class PublishedBatches:
 
 
 def published_by_footer_of(storage: Store, name: str) -> Published:
+    """What is known of a batch by its part alone. Raises `Unreadable`, or `StorageError`."""
+    return published_by_footer(describe_part(storage, name))
+
+
+def describe_part(storage: Store, name: str) -> PartDescription:
     """What a part says of itself. Raises `Unreadable`, or `StorageError`."""
     size = find_footer_size(storage.read(name, offset=-TAIL_SIZE, length=TAIL_SIZE))
     if size > READ_BYTES_MAX:
         raise Unreadable(f"it says that its footer has {count_of(size, 'byte')}")
     footer = storage.read(name, offset=-(size + TAIL_SIZE), length=size)
-    return published_by_footer(decode_footer(footer))
+    return decode_footer(footer)
 
 
 def is_vouched(completion: Completion, parts: PartSizes) -> bool:
