@@ -242,3 +242,13 @@ def test_nothing_is_called_damaged_that_a_run_is_about_to_change(
         assert found.damage == [], found.findings
     assert run.returncode == 0
     assert verify(tmp_path / "out").is_sound
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_columns_of_a_newer_batten_are_not_called_damaged(build: Callable, is_quick: bool) -> None:
+    built = build()
+    path = built.file(built.layout.schema)
+    path.write_bytes(path.read_bytes().replace(b'"format_version": 1', b'"format_version": 99'))
+    found = verify(built.path, is_quick=is_quick)
+    assert [finding.code for finding in found.findings] == [Code.NEWER_FORMAT]
+    assert "use the newer batten" in found.next

@@ -29,7 +29,7 @@ from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.facts.placed_files import find_changed_item_files, list_item_file_sizes
 from batten.ledger.judge import Judgement, judge
-from batten.model.rules.findings import DAMAGE, MADE_AGAIN, Code, Finding, find_blocking
+from batten.model.rules.findings import DAMAGE, DOUBT, MADE_AGAIN, Code, Finding, find_blocking
 from batten.model.value_class import value_class
 from batten.storage.base import Store
 from batten.storage.local.locking.locks import busy_error
@@ -50,12 +50,12 @@ class Verification:
 
     @property
     def damage(self) -> list[Finding]:
-        """What is damaged or gone: also what the next run makes again. What is not published yet is
-        no damage."""
+        """What is damaged or gone, or can't be read by this batten: also what the next run makes
+        again. What is not published yet is no damage."""
         return [
             finding
             for finding in self.findings
-            if finding.severity in DAMAGE or finding.code in MADE_AGAIN
+            if finding.severity in DOUBT or finding.code in MADE_AGAIN
         ]
 
     @property
