@@ -50,15 +50,13 @@ class PluginError(Exception):
         self.is_unknown = is_unknown
 
 
-def load_plugin(
-    group: PluginGroup, name: str, *, needs: Sequence[str], own: Mapping[str, str]
-) -> Plugin:
-    """What a package brings under that name, with the methods that it `needs`.
+def load_plugin(group: PluginGroup, name: str, *, own: Mapping[str, str]) -> Plugin:
+    """What a package brings under that name, which can `declare` what is wanted of it.
 
     `own` says how batten's own are written, by name. Raises `UsageError`, with near names, where
     there is none, and where the package is broken."""
     try:
-        return find_plugin(group, name, needs=needs, own=own)
+        return find_plugin(group, name, needs=["declare"], own=own)
     except PluginError as error:
         raise usage_error(error.what, error.next) from error.__cause__
 

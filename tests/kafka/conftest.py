@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from tests.kafka.registry import Registry
 
 from batten.crashlab.servers.broker import OTHER, Broker
 from batten.crashlab.servers.broker_relay import BrokerRelay
@@ -46,3 +47,9 @@ def topic() -> str:
     """The name of a topic that is not there yet."""
     _used.append(f"rows-{uuid.uuid4().hex[:8]}")
     return _used[-1]
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with Registry().running() as made:
+        yield made

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.kafka.test_source import job, run, send, values
+from tests.kafka import rows
+from tests.kafka.landing import begin, forget, job, make_producer, make_with, send, values
+from tests.kafka.rows import ask_topic, run, see_failure
 
 import batten
 from batten.errors import InconsistentError, UsageError
-from batten.inspect.verifying.verify import verify
 from batten.kafka.client_errors import tell
 from batten.kafka.cluster import Topic
-from batten.pipeline.pipeline import Pipeline
-from batten.pipeline.topics.failures import READER
 from batten.pipeline.topics.landing import (
+    READER,
     Reached,
     TopicPlace,
     _begin,
@@ -35,27 +35,6 @@ if TYPE_CHECKING:
 HELD = "hunter2-of-the-test"
 
 
-def copy(number: int) -> dict[str, int]:
-    return {"copy": number}
-
-
-def written(broker: Broker, topic: str, folder: Path, **options: Any) -> Pipeline:
-    made = batten.from_range(12).map(copy, version="1").options(batch_size=4)
-    return replace(
-        made.write_kafka(topic, servers=broker.servers, ledger="rows", **options),
-        output=folder / "out",
-    )
-
-
-def forget(broker: Broker, topic: str, before: int) -> None:
-    """As retention does."""
-    from confluent_kafka import TopicPartition
-
-    admin = broker.admin()
-    for asked in admin.delete_records([TopicPartition(topic, 0, before)]).values():
-        asked.result()
-
-
 def place_of(topic: str, servers: str, into: Path, **more: Any) -> TopicPlace:
     given: dict[str, Any] = {"group": "", "config": {}, "timeout_seconds": 20, **more}
     return TopicPlace(topic=topic, servers=servers, into=into, **given)
@@ -64,13 +43,11 @@ def place_of(topic: str, servers: str, into: Path, **more: Any) -> TopicPlace:
 def test_a_token_that_was_taken_away_is_lacking_before_compaction_as_after_it(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    from confluent_kafka import Producer
-
-    run(written(broker, topic, tmp_path))
-    producer = Producer({"bootstrap.servers": broker.servers, "log_level": 0})
+    run(rows.job(broker, topic, tmp_path))
+    producer = make_producer(broker)
     producer.produce(topic + ENDING, None, b'["out",1]', 0)
     producer.flush(30)
-    (lacking,) = verify(tmp_path / "out", should_ask=True).findings
+    (lacking,) = ask_topic(tmp_path).findings
     assert "no token of 1 batch" in lacking.evidence
 
 
@@ -78,8 +55,8 @@ def test_a_token_that_was_taken_away_is_lacking_before_compaction_as_after_it(
 def test_what_is_no_name_of_a_topic_for_rows_is_refused(
     name: str, broker: Broker, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"can't (be the name of a topic|get rows)"):
-        run(written(broker, name, tmp_path))
+    pipeline = rows.job(broker, name, tmp_path, ledger="rows")
+    see_failure(UsageError, r"can't (be the name of a topic|get rows)", pipeline)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,21 +68,20 @@ def test_what_goes_before_the_first_landing_of_a_partition_is_lost(
     run(pipeline)
     send(broker, topic, *range(6))
     forget(broker, topic, 2)
-    with pytest.raises(InconsistentError, match="the offsets 0 to 1 of partition 0"):
-        run(pipeline)
+    see_failure(InconsistentError, "the offsets 0 to 1 of partition 0", pipeline)
 
 
 def test_a_landing_begins_where_the_topic_does(broker: Broker, topic: str, tmp_path: Path) -> None:
-    broker.make(topic)
-    send(broker, topic, *range(6))
+    make_with(broker, topic, *range(6))
     forget(broker, topic, 2)
     run(job(broker, topic, tmp_path, until="0:1"))
     run(job(broker, topic, tmp_path, until="0:4"))
     assert values(tmp_path) == ["2", "3"]
     forget(broker, topic, 5)
     (tmp_path / "landed" / "reached.json").unlink()
-    with pytest.raises(InconsistentError, match="the offsets 4 to 4 of partition 0"):
-        run(job(broker, topic, tmp_path))
+    see_failure(
+        InconsistentError, "the offsets 4 to 4 of partition 0", job(broker, topic, tmp_path)
+    )
 
 
 def test_fewer_partitions_are_another_topic(broker: Broker, topic: str, tmp_path: Path) -> None:
@@ -113,8 +89,7 @@ def test_fewer_partitions_are_another_topic(broker: Broker, topic: str, tmp_path
     run(job(broker, topic, tmp_path))
     broker.delete([topic])
     broker.make(topic)
-    with pytest.raises(InconsistentError, match="made anew"):
-        run(job(broker, topic, tmp_path))
+    see_failure(InconsistentError, "made anew", job(broker, topic, tmp_path))
 
 
 def test_a_topic_with_another_id_is_not_landed(tmp_path: Path) -> None:
@@ -132,8 +107,7 @@ def test_a_group_is_told_how_far_was_landed_and_never_asked(
 ) -> None:
     from confluent_kafka import Consumer, TopicPartition
 
-    broker.make(topic)
-    send(broker, topic, 1, 2, 3)
+    make_with(broker, topic, 1, 2, 3)
     group = f"of-{topic}"
     watcher = Consumer({"bootstrap.servers": broker.servers, "group.id": group, "log_level": 0})
     run(job(broker, topic, tmp_path, group=group))
@@ -147,20 +121,17 @@ def test_a_group_is_told_how_far_was_landed_and_never_asked(
 def test_a_time_before_all_times_of_a_broker_is_before_all_messages(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    broker.make(topic)
-    send(broker, topic, 1)
+    make_with(broker, topic, 1)
     for until in ("1969-12-31T23:59:59.999", "1969-12-31T23:59:59.998", "0001-01-02"):
         run(job(broker, topic, tmp_path, until=until))
         assert not list((tmp_path / "landed").rglob("*.jsonl"))
-    with pytest.raises(UsageError, match="names partition 7"):
-        run(job(broker, topic, tmp_path, until="0:1,7:1"))
+    see_failure(UsageError, "names partition 7", job(broker, topic, tmp_path, until="0:1,7:1"))
 
 
 def test_a_value_that_is_nested_too_deeply_is_set_aside(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    broker.make(topic)
-    send(broker, topic, 1, b"[" * 100_000)
+    make_with(broker, topic, 1, b"[" * 100_000)
     report = run(job(broker, topic, tmp_path))
     assert (report.accounts.committed, report.accounts.quarantined) == (1, 1)
 
@@ -179,7 +150,7 @@ def test_settings_that_can_not_be_are_refused_for_a_source_and_a_sink(
     given = {"servers": "localhost:9092", **settings}
     with pytest.raises(UsageError, match=r"by itself|has an @"):
         batten.from_kafka("rows", into="landed", **given)
-    made = batten.from_range(3).map(copy, version="1").write_kafka("rows", **given)
+    made = batten.from_range(3).map(rows.double, version="1").write_kafka("rows", **given)
     with pytest.raises(UsageError, match=r"by itself|has an @"):
         made.run(executor="serial")
 
@@ -200,7 +171,7 @@ def test_options_that_can_not_be_are_refused_for_a_source_and_a_sink(
     given = {"servers": "localhost:9092", **settings}
     with pytest.raises(UsageError):
         batten.from_kafka("rows", into=tmp_path / "landed", **given)
-    made = batten.from_range(3).map(copy, version="1")
+    made = batten.from_range(3).map(rows.double, version="1")
     with pytest.raises(UsageError):
         replace(made.write_kafka("rows", **given), output=tmp_path / "out").run()
     assert list(tmp_path.iterdir()) == []
@@ -238,7 +209,7 @@ def test_why_there_was_no_answer_is_told(tmp_path: Path) -> None:
         "rows", servers="127.0.0.1:1", into=tmp_path / "landed", timeout_seconds=5
     )
     with pytest.raises(batten.StorageError, match=r"no answer in 5 s; .* Connection refused"):
-        run(made.map(copy, version="1").write_parquet(tmp_path / "out"))
+        run(made.map(rows.double, version="1").write_parquet(tmp_path / "out"))
 
 
 def test_a_secret_is_read_when_it_is_needed_and_kept_nowhere(
@@ -246,11 +217,9 @@ def test_a_secret_is_read_when_it_is_needed_and_kept_nowhere(
 ) -> None:
     monkeypatch.delenv("BROKER_PASSWORD", raising=False)
     secret = {"sasl.password": batten.Secret("BROKER_PASSWORD")}
-    broker.make(topic)
-    send(broker, topic, 1)
+    make_with(broker, topic, 1)
     pipeline = job(broker, topic, tmp_path, config=secret)
-    with pytest.raises(UsageError, match="BROKER_PASSWORD is not set"):
-        run(pipeline)
+    see_failure(UsageError, "BROKER_PASSWORD is not set", pipeline)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv("BROKER_PASSWORD", HELD)
     run(pipeline)
@@ -264,8 +233,7 @@ def test_a_secret_is_read_when_it_is_needed_and_kept_nowhere(
 def test_what_another_job_lands_meanwhile_is_no_loss(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    broker.make(topic)
-    send(broker, topic, *range(2))
+    make_with(broker, topic, *range(2))
     place = place_of(topic, broker.servers, tmp_path / "landed")
     _, before = look_at_topic(place, "now")
     send(broker, topic, *range(2, 6))
@@ -299,20 +267,14 @@ def test_no_error_tells_a_setting_that_is_a_secret() -> None:
 def test_no_output_lies_where_a_topic_is_landed(tmp_path: Path) -> None:
     source = batten.from_kafka("rows", servers="localhost:9092", into=tmp_path / "landed")
     with pytest.raises(UsageError, match="lies where the topic is landed"):
-        source.map(copy, version="1").write_parquet(tmp_path / "landed/out").run()
+        source.map(rows.double, version="1").write_parquet(tmp_path / "landed/out").run()
 
 
 def test_what_is_not_decided_is_left_for_a_later_run(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    from confluent_kafka import Producer
-
-    broker.make(topic)
-    send(broker, topic, 0, 1)
-    settings = {"bootstrap.servers": broker.servers, "transactional.id": topic, "log_level": 0}
-    producer = Producer(settings)
-    producer.init_transactions(30)
-    producer.begin_transaction()
+    make_with(broker, topic, 0, 1)
+    producer = begin(broker, topic)
     producer.produce(topic, b"2", b"k", 0, headers=[("h", b"\xff")])
     producer.flush(30)
     send(broker, topic, 3)
@@ -325,8 +287,7 @@ def test_what_is_not_decided_is_left_for_a_later_run(
 
 
 def test_what_goes_while_it_is_landed_is_named(broker: Broker, topic: str, tmp_path: Path) -> None:
-    broker.make(topic)
-    send(broker, topic, *range(6))
+    make_with(broker, topic, *range(6))
     place = place_of(topic, broker.servers, tmp_path / "landed")
     reached, before = look_at_topic(place, "now")
     save_reached(place, reached)

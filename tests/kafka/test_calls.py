@@ -5,18 +5,17 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
-from tests.kafka import test_source
-from tests.kafka.test_source import send
+from tests.kafka import landing
+from tests.kafka.rows import BATCH, ITEMS, job, list_keys, own_place, run
 from tests.kafka.watching import watching
 
-import batten
 from batten.inspect.diagnose import diagnose
 from batten.inspect.show import show
 from batten.pipeline.pipeline import Pipeline
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from batten.crashlab.servers.broker import Broker
 
 CLIENTS = (Producer, Consumer, AdminClient)
-BATCH, BATCHES = 3, 3
-KEYS = range(BATCH * BATCHES)
+KEYS = range(ITEMS)
 TOO_LARGE = 4
 BYTES_MAX = 2000
 MOST = 0.7
@@ -51,19 +49,9 @@ def grow(number: int) -> dict[str, str]:
     return {"text": random.Random(number).randbytes(size).hex()}
 
 
-def job(broker: Broker, topic: str, folder: Path, **options: Any) -> Pipeline:
-    made = batten.from_range(len(KEYS)).map(grow, version="1").options(batch_size=BATCH)
-    written = made.write_kafka(topic, servers=broker.servers, **options)
-    return replace(written, output=folder / "out")
-
-
-def run(pipeline: Pipeline) -> Any:
-    return pipeline.run(executor="serial")
-
-
 def cut(keys: Sequence[int]) -> list[list[int]]:
     """What each batch has of these."""
-    return [[key for key in keys if key // BATCH == batch] for batch in range(BATCHES)]
+    return [[key for key in keys if key // BATCH == batch] for batch in range(ITEMS // BATCH)]
 
 
 def kill(pipeline: Pipeline, point: Point) -> bool:
@@ -95,11 +83,10 @@ def test_each_row_is_there_once(
     keys = [key for key in KEYS if not (has_misfit and key == TOO_LARGE)]
 
     def make(name: str) -> tuple[str, Pipeline]:
-        own, folder = f"{topic}-{name}", tmp_path / name
-        folder.mkdir()
+        own, folder = own_place(topic, tmp_path, name)
         if has_misfit:
             broker.make(own, max_message_bytes=str(BYTES_MAX))
-        return own, job(broker, own, folder)
+        return own, job(broker, own, folder, grow)
 
     points = find_points(make("whole")[1], sample, seeded)
     killed = 0
@@ -110,7 +97,7 @@ def test_each_row_is_there_once(
             killed += kill(pipeline, point)
             run(pipeline)
             assert watcher.ask(), point
-            assert [row["key"] for row in broker.read_rows(own)] == keys, point
+            assert list_keys(broker, own) == keys, point
     assert killed > (0 if sample else MOST * len(points))
 
 
@@ -119,9 +106,8 @@ def test_without_transactions_each_row_is_there_at_least_once(
     sample: int | None, broker: Broker, topic: str, tmp_path: Path, seeded: random.Random
 ) -> None:
     def make(name: str) -> tuple[str, Pipeline]:
-        own, folder = f"{topic}-{name}", tmp_path / name
-        folder.mkdir()
-        return own, job(broker, own, folder, transactions=False)
+        own, folder = own_place(topic, tmp_path, name)
+        return own, job(broker, own, folder, grow, transactions=False)
 
     points = find_points(make("whole")[1], sample, seeded)
     killed = doubled = 0
@@ -129,7 +115,7 @@ def test_without_transactions_each_row_is_there_at_least_once(
         own, pipeline = make(str(number))
         killed += kill(pipeline, point)
         run(pipeline)
-        found = [row["key"] for row in broker.read_rows(own)]
+        found = list_keys(broker, own)
         assert list(dict.fromkeys(found)) == list(KEYS), point
         twice = [key for key, count in Counter(found).items() if count > 1]
         assert len({key // BATCH for key in twice}) <= 1, (point, found)
@@ -146,22 +132,16 @@ def test_each_message_is_an_item_once(
     sample: int | None, broker: Broker, topic: str, tmp_path: Path, seeded: random.Random
 ) -> None:
     def make(name: str) -> tuple[str, Pipeline]:
-        own, folder = f"{topic}-{name}", tmp_path / name
-        folder.mkdir()
-        broker.make(own, partitions=2)
-        send(broker, own, 1, 2, 3)
-        send(broker, own, 4, partition=1)
-        return own, test_source.job(broker, own, folder, group=own)
+        own, folder = own_place(topic, tmp_path, name)
+        landing.fill(broker, own)
+        return own, landing.job(broker, own, folder, group=own)
 
     points = find_points(make("whole")[1], sample, seeded)
     killed = 0
     for number, point in enumerate(points):
         own, pipeline = make(str(number))
         killed += kill(pipeline, point)
-        send(broker, own, 5)
+        landing.send(broker, own, 5)
         run(pipeline)
-        assert sorted(test_source.values(tmp_path / str(number))) == list("12345"), point
-        landed = (tmp_path / str(number) / "landed").rglob("*.jsonl")
-        held = [line for path in landed for line in path.read_text().splitlines()[:-1]]
-        assert len(held) == 5, (point, held)
+        landing.check_all(tmp_path / str(number), "12345")
     assert killed > (0 if sample else MOST * len(points))

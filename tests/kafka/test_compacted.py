@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.kafka import rows
 from tests.kafka.compacted import HEADERS, Record, send_compacted
-from tests.kafka.test_borders import written
-from tests.kafka.test_source import job, run, send, values
+from tests.kafka.landing import job, send, values
+from tests.kafka.rows import ask_topic, run, see_failure
 
 from batten.cli.main import main
 from batten.crashlab.servers.broker import OTHER
 from batten.errors import InconsistentError
-from batten.inspect.verifying.verify import verify
 from batten.sinks.kafka.tokens import ENDING
 
 if TYPE_CHECKING:
@@ -50,35 +50,35 @@ def test_tokens_are_read_to_the_end_of_a_compacted_topic(
     places: str, broker: Broker, topic: str, tmp_path: Path
 ) -> None:
     offsets, many = PLACES[places]
-    run(written(broker, topic, tmp_path))
+    run(rows.job(broker, topic, tmp_path))
     tokens = take_tokens(broker, topic)
     send_compacted(broker.servers, topic + ENDING, dict(zip(offsets, tokens, strict=True)), many)
-    assert verify(tmp_path / "out", should_ask=True).findings == ()
-    rows = broker.read_rows(topic)
+    assert ask_topic(tmp_path).findings == ()
+    there = broker.read_rows(topic)
     # Another ledger knows of nothing: it asks for the tokens, and finds all batches there.
-    again = written(broker, topic, tmp_path / "again", dataset="out")
+    again = rows.job(broker, topic, tmp_path / "again", dataset="out")
     assert run(again).executed_items == 12
-    assert broker.read_rows(topic) == rows
+    assert broker.read_rows(topic) == there
 
 
 def test_of_a_batch_whose_token_compaction_took_away_the_rest_is_known(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    run(written(broker, topic, tmp_path))
+    run(rows.job(broker, topic, tmp_path))
     first, taken, last = take_tokens(broker, topic)
     kept = {1: first, 6: (taken[0], None), 8: last}
     send_compacted(broker.servers, topic + ENDING, kept, 12)
-    (lacking,) = verify(tmp_path / "out", should_ask=True).findings
+    (lacking,) = ask_topic(tmp_path).findings
     assert "no token of 1 batch" in lacking.evidence
 
 
 def test_a_topic_of_tokens_of_which_nothing_is_left_has_none(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    run(written(broker, topic, tmp_path))
+    run(rows.job(broker, topic, tmp_path))
     take_tokens(broker, topic)
     send_compacted(broker.servers, topic + ENDING, {}, 6)
-    (lacking,) = verify(tmp_path / "out", should_ask=True).findings
+    (lacking,) = ask_topic(tmp_path).findings
     assert "no token of 3 batches" in lacking.evidence
 
 
@@ -86,17 +86,16 @@ def test_a_topic_with_another_id_is_another_topic(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
     """The broker of the tests gives none, so they are written into the tokens."""
-    run(written(broker, topic, tmp_path))
+    run(rows.job(broker, topic, tmp_path))
     tokens = [
         (key, (value or b"").replace(b'"topic_id":""', b'"topic_id":"id-%d"' % (number // 2)))
         for number, (key, value) in enumerate(take_tokens(broker, topic))
     ]
     send_compacted(broker.servers, topic + ENDING, dict(enumerate(tokens)), 3)
-    (found,) = verify(tmp_path / "out", should_ask=True).findings
+    (found,) = ask_topic(tmp_path).findings
     assert "it has another id" in found.evidence
-    again = written(broker, topic, tmp_path / "again", dataset="out")
-    with pytest.raises(InconsistentError, match="was made anew: it has another id"):
-        run(again)
+    again = rows.job(broker, topic, tmp_path / "again", dataset="out")
+    see_failure(InconsistentError, "was made anew: it has another id", again)
 
 
 UNTIL = {

@@ -7,21 +7,19 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import KafkaError
+from tests.kafka.rows import BATCH, check_all, job, own_place, run, see_failure
 from tests.kafka.watching import watching
 
-import batten
 from batten.crashlab.servers.broker_relay import Asked, BrokerRelay, nth
 from batten.crashlab.servers.relay import Mishap
 from batten.errors import BusyError, InconsistentError, RefusedError, StorageError
 from batten.kafka import cluster, sending
-from batten.pipeline.pipeline import Pipeline
 from batten.sinks.kafka import destination, tokens, writing
 from batten.sinks.kafka.failures import translated
 from batten.sinks.kafka.messages import Message
@@ -43,26 +41,6 @@ POINTS = [
     *((each, 0) for each in (Asked.INIT_PRODUCER_ID, Asked.FIND_COORDINATOR)),
     *((each, 0) for each in (Asked.CREATE_TOPICS, Asked.DESCRIBE_CONFIGS)),
 ]
-BATCH = 3
-
-
-def name(number: int) -> dict[str, str]:
-    return {"name": f"n{number}"}
-
-
-def job(servers: str, topic: str, folder: Path, *, batches: int = 3, **options: Any) -> Pipeline:
-    made = batten.from_range(batches * BATCH).map(name, version="1").options(batch_size=BATCH)
-    written = made.write_kafka(topic, servers=servers, **options)
-    return replace(written, output=folder / "out")
-
-
-def run(pipeline: Pipeline) -> None:
-    pipeline.run(executor="serial")
-
-
-def check(broker: Broker, topic: str, batches: int = 3) -> None:
-    rows = broker.read_rows(topic)
-    assert rows == [{"key": n, "name": f"n{n}"} for n in range(batches * BATCH)]
 
 
 @pytest.mark.parametrize("sample", [1, pytest.param(None, marks=pytest.mark.crash)])
@@ -78,15 +56,14 @@ def test_a_connection_fails_at_any_request(
 ) -> None:
     seconds = 2.0 if failure in HANGS else 20.0
     for request, number in seeded.sample(POINTS, sample) if sample else POINTS:
-        own, folder = f"{topic}-{request.name}-{number}", tmp_path / f"{request.name}-{number}"
-        folder.mkdir()
+        own, folder = own_place(topic, tmp_path, request.name, number)
         relay.fail(nth(request, number), failure)
         # It ends well by itself, or says that it can't.
         with suppress(StorageError):
-            run(job(relay.servers, own, folder, timeout_seconds=seconds))
+            run(job(relay, own, folder, timeout_seconds=seconds))
         relay.fail(None, failure)
-        run(job(relay.servers, own, folder))
-        check(broker, own)
+        run(job(relay, own, folder))
+        check_all(broker, own)
 
 
 _E = KafkaError
@@ -128,19 +105,17 @@ def test_a_broker_answers_with_an_error(
         for ending in ("", ENDING)
     ]
     for request, code, ending in seeded.sample(points, sample) if sample else points:
-        own = f"{topic}-{request.name}-{code}{ending[-6:]}"
-        folder = tmp_path / own
-        folder.mkdir()
+        own, folder = own_place(topic, tmp_path, request.name, code, len(ending))
         broker.make(own)
         broker.make(own + ENDING, cleanup_policy="compact")
         if is_begun:
-            job(relay.servers, own, folder).run(executor="serial", limit=BATCH)
+            run(job(relay, own, folder), limit=BATCH)
         relay.answer(request, own + ending, code)
         with suppress(*OF_BROKER):
-            run(job(relay.servers, own, folder, timeout_seconds=5))
+            run(job(relay, own, folder, timeout_seconds=5))
         assert relay.has_answered, own
-        run(job(relay.servers, own, folder))
-        check(broker, own)
+        run(job(relay, own, folder))
+        check_all(broker, own)
 
 
 @pytest.mark.parametrize("failure", CUTS, ids=lambda each: each.name)
@@ -155,9 +130,9 @@ def test_the_broker_ends_within_a_transaction_and_comes_back(
     with BrokerRelay(own_broker.port) as relay:
         relay.fail(nth(request_kind, 2), failure, restart)
         with suppress(StorageError):
-            run(job(relay.servers, topic, tmp_path, timeout_seconds=5))
-        run(job(relay.servers, topic, tmp_path))
-    check(own_broker, topic)
+            run(job(relay, topic, tmp_path, timeout_seconds=5))
+        run(job(relay, topic, tmp_path))
+    check_all(own_broker, topic)
 
 
 class OldBroker(BrokerRelay):
@@ -184,11 +159,10 @@ def test_a_broker_without_transactions_is_refused_unless_it_is_asked_for(
     kind: type[OldBroker], own_broker: Broker, topic: str, tmp_path: Path
 ) -> None:
     with kind(own_broker.port) as old:
-        with pytest.raises(RefusedError, match="can't do transactions") as told:
-            run(job(old.servers, topic, tmp_path))
-        assert "transactions=False" in told.value.next
-        run(job(old.servers, topic, tmp_path, transactions=False))
-    check(own_broker, topic)
+        told = see_failure(RefusedError, "can't do transactions", job(old, topic, tmp_path))
+        assert "transactions=False" in told.next
+        run(job(old, topic, tmp_path, transactions=False))
+    check_all(own_broker, topic)
 
 
 @pytest.mark.parametrize("sends_tokens", [False, True])
@@ -264,24 +238,21 @@ def test_a_broker_that_hangs_is_told_in_time(
 ) -> None:
     with BrokerRelay(own_broker.port) as relay:
         relay.fail(nth(Asked.END_TXN, 1), Mishap.HANG_BEFORE, own_broker.pause)
-        with pytest.raises(StorageError, match=f"topic {topic}"):
-            run(job(relay.servers, topic, tmp_path, timeout_seconds=2))
+        see_failure(StorageError, f"topic {topic}", job(relay, topic, tmp_path, timeout_seconds=2))
         own_broker.go_on()
-        run(job(relay.servers, topic, tmp_path))
-    check(own_broker, topic)
+        run(job(relay, topic, tmp_path))
+    check_all(own_broker, topic)
 
 
 def test_a_broker_that_has_lost_what_it_confirmed_is_told(
     own_broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    pipeline = job(own_broker.servers, topic, tmp_path)
+    pipeline = job(own_broker, topic, tmp_path)
     run(pipeline)
     own_broker.delete([topic + ENDING])
-    with pytest.raises(InconsistentError, match="has it no more"):
-        run(pipeline)
+    see_failure(InconsistentError, "has it no more", pipeline)
     own_broker.delete([topic])
-    with pytest.raises(InconsistentError, match="has it no more"):
-        run(pipeline)
+    see_failure(InconsistentError, "has it no more", pipeline)
 
 
 SAMPLE = 4
@@ -297,7 +268,7 @@ def test_a_driver_that_is_killed_again_and_again(
     """Who reads all the while sees each row once, batches whole, in the order of the plan."""
     batches = 5 * kills
     broker.make(topic)
-    pipeline = job(broker.servers, topic, tmp_path, batches=batches)
+    pipeline = job(broker, topic, tmp_path, items=batches * BATCH)
     files = [inspect.getfile(each) for each in (cluster, destination, sending, tokens, writing)]
     with watching(broker.servers) as watcher:
         watcher.watch(topic, [[BATCH * each + n for n in range(BATCH)] for each in range(batches)])
@@ -311,5 +282,5 @@ def test_a_driver_that_is_killed_again_and_again(
             begun, committed = broker.read(topic, is_committed=False), broker.read(topic)
             assert 0 < len(committed) < min(len(begun), batches * BATCH)
         run(pipeline)
-        check(broker, topic, batches)
+        check_all(broker, topic, batches * BATCH)
         assert watcher.ask() > 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from tests.kafka.rows import ask_topic, double, job, list_keys, run, see_failure
 from tests.kafka.watching import watching
 
 import batten
@@ -18,11 +19,9 @@ from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import BusyError, InconsistentError, RefusedError, UsageError
 from batten.inspect.diagnose import diagnose
 from batten.inspect.show import show
-from batten.inspect.verifying.verify import verify
 from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, Delivery
 from batten.model.disk.destinations.tokens import PublishEnd
 from batten.model.disk.records import decode_record, encode_record
-from batten.pipeline.pipeline import Pipeline
 from batten.plan.differing import ChangedJobError
 from batten.sinks.kafka.sink import KafkaSink
 from batten.sinks.kafka.tokens import ENDING
@@ -30,20 +29,6 @@ from batten.testing.opening import open_sink
 
 if TYPE_CHECKING:
     from batten.crashlab.servers.broker import Broker
-
-
-def double(number: int) -> dict[str, int]:
-    return {"double": 2 * number}
-
-
-def job(broker: Broker, topic: str, folder: Path, *, items: int = 12, **options: Any) -> Pipeline:
-    made = batten.from_range(items).map(double, version="1").options(batch_size=4)
-    written = made.write_kafka(topic, servers=broker.servers, **options)
-    return replace(written, output=folder / "out")
-
-
-def run(pipeline: Pipeline, **options: Any) -> Any:
-    return pipeline.run(executor="serial", **options)
 
 
 def test_rows_keys_and_headers(broker: Broker, topic: str, tmp_path: Path) -> None:
@@ -131,7 +116,7 @@ def test_an_older_process_of_the_same_name_can_add_nothing_more(
     finally:
         older.close()
         newer.close()
-    assert [row["key"] for row in broker.read_rows(topic)] == list(range(6))
+    assert list_keys(broker, topic) == list(range(6))
 
 
 def test_without_transactions_the_weaker_promise_is_told(
@@ -141,40 +126,37 @@ def test_without_transactions_the_weaker_promise_is_told(
     report = run(pipeline, limit=4)
     assert report.destinations[0].promise == "at least once"
     run(pipeline)
-    assert [row["key"] for row in broker.read_rows(topic)] == list(range(12))
+    assert list_keys(broker, topic) == list(range(12))
     assert broker.read(topic + ENDING) == []
     found = diagnose(tmp_path / "out")
     assert found.unseen == {f"topic {topic} at {broker.servers}": CAN_NOT_BE_ASKED}
     assert found.to_json()["destinations"][0]["promise"] == "at least once"
     assert show(tmp_path / "out").to_json()["destinations"][0]["promise"] == "at least once"
     run(job(broker, topic, tmp_path, transactions=False, items=14))
-    assert [row["key"] for row in broker.read_rows(topic)] == list(range(14))
+    assert list_keys(broker, topic) == list(range(14))
 
 
 def test_batches_that_were_given_without_tokens_are_told_as_that(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
     run(job(broker, topic, tmp_path, transactions=False), limit=8)
-    with pytest.raises(InconsistentError, match="given batches without tokens") as told:
-        run(job(broker, topic, tmp_path))
-    assert "transactions=False" in told.value.next
+    told = see_failure(
+        InconsistentError, "given batches without tokens", job(broker, topic, tmp_path)
+    )
+    assert "transactions=False" in told.next
     run(job(broker, topic, tmp_path, transactions=False))
-    assert [row["key"] for row in broker.read_rows(topic)] == list(range(12))
+    assert list_keys(broker, topic) == list(range(12))
 
 
 def test_verify_asks_the_topic(broker: Broker, topic: str, tmp_path: Path) -> None:
     run(job(broker, topic, tmp_path))
-    assert batten_verify(tmp_path).findings == ()
+    assert ask_topic(tmp_path).findings == ()
     broker.delete([topic + ENDING])
-    (lacking,) = batten_verify(tmp_path).findings
+    (lacking,) = ask_topic(tmp_path).findings
     assert "it has no token of 3 batches" in lacking.evidence
     broker.delete([topic])
-    (gone,) = batten_verify(tmp_path).findings
+    (gone,) = ask_topic(tmp_path).findings
     assert "it is gone" in gone.evidence
-
-
-def batten_verify(folder: Path) -> Any:
-    return verify(folder / "out", should_ask=True)
 
 
 @pytest.mark.parametrize(
@@ -188,16 +170,26 @@ def test_rows_of_another_form_do_not_come_beside_those_there_unasked(
     with_tokens = {"transactions": changed.get("transactions", True)}
     run(job(broker, topic, tmp_path, **with_tokens), limit=4)
     now = {"format": "arrow", **with_tokens, **changed}
-    with pytest.raises(ChangedJobError, match="given 1 batch with json values and no keys") as told:
-        run(job(broker, topic, tmp_path, **now))
-    assert "(accept_change=True)" in told.value.next
-    with pytest.raises(ChangedJobError, match="would now get rows with"):
-        run(job(broker, topic, tmp_path, **now), dry_run=True)
+    told = see_failure(
+        ChangedJobError,
+        "given 1 batch with json values and no keys",
+        job(broker, topic, tmp_path, **now),
+    )
+    assert "(accept_change=True)" in told.next
+    see_failure(
+        ChangedJobError,
+        "would now get rows with",
+        job(broker, topic, tmp_path, **now),
+        dry_run=True,
+    )
     assert len(broker.read(topic)) == 4
     run(job(broker, topic, tmp_path, **now), limit=8, accept_change=True)
     assert len(broker.read(topic)) == 8
-    with pytest.raises(ChangedJobError, match=r"given 2 batches with (arrow|avro) values"):
-        run(job(broker, topic, tmp_path, **with_tokens))
+    see_failure(
+        ChangedJobError,
+        r"given 2 batches with (arrow|avro) values",
+        job(broker, topic, tmp_path, **with_tokens),
+    )
 
 
 @pytest.mark.parametrize("transactions", [True, False])
@@ -261,10 +253,9 @@ def test_batches_that_end_early_wait_for_those_before_them(
             gate.open("rb" if number == 0 else "wb").close()
         return double(number)
 
-    made = batten.from_range(30).map(work, version="1").options(batch_size=3)
-    written = made.write_kafka(topic, servers=broker.servers)
+    pipeline = job(broker, topic, tmp_path, work, items=30, batch_size=3)
     with watching(broker.servers) as watcher:
         watcher.watch(topic, [list(range(first, first + 3)) for first in range(0, 30, 3)])
-        replace(written, output=tmp_path / "out").run(executor="processes", jobs=3)
+        pipeline.run(executor="processes", jobs=3)
         assert watcher.ask()
-    assert [row["key"] for row in broker.read_rows(topic)] == list(range(30))
+    assert list_keys(broker, topic) == list(range(30))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from tests.kafka.test_source import job, run, send, values
+from tests.kafka.landing import check_all, fill, job, send
+from tests.kafka.rows import own_place, run
 
 from batten.crashlab.servers.broker_relay import Asked, BrokerRelay, nth
 from batten.crashlab.servers.relay import Mishap
@@ -29,20 +30,6 @@ POINTS = [
 ]
 
 
-def fill(broker: Broker, topic: str) -> None:
-    broker.make(topic, partitions=2)
-    send(broker, topic, 1, 2, 3)
-    send(broker, topic, 4, partition=1)
-
-
-def check(folder: Path, expected: str = "1234") -> None:
-    """Each message is an item, and was landed, once."""
-    assert sorted(values(folder)) == list(expected)
-    files = (folder / "landed").rglob("*.jsonl")
-    held = [line for path in files for line in path.read_text().splitlines()[:-1]]
-    assert len(held) == len(expected)
-
-
 @pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("failure", list(Mishap), ids=lambda each: each.name)
 def test_a_connection_fails_while_a_topic_is_read(
@@ -56,7 +43,7 @@ def test_a_connection_fails_while_a_topic_is_read(
 ) -> None:
     seconds = 2.0 if failure in HANGS else 20.0
     for request, number in seeded.sample(POINTS, sample) if sample else POINTS:
-        own, folder = f"{topic}-{request.name}-{number}", tmp_path / f"{request.name}-{number}"
+        own, folder = own_place(topic, tmp_path, request.name, number)
         fill(broker, own)
         relay.fail(nth(request, number), failure)
         options = {"servers": relay.servers, "group": own}
@@ -70,7 +57,7 @@ def test_a_connection_fails_while_a_topic_is_read(
         assert told.startswith("What was landed stays.") or not told
         relay.fail(None, failure)
         run(job(broker, own, folder, **options))
-        check(folder)
+        check_all(folder)
 
 
 _E = KafkaError
@@ -112,7 +99,7 @@ def test_a_broker_answers_with_an_error(
         assert "was landed" in told.value.safe
     assert relay.has_answered
     run(pipeline)
-    check(tmp_path)
+    check_all(tmp_path)
 
 
 class Member:
@@ -177,7 +164,7 @@ def test_others_join_and_leave_the_group_while_a_topic_is_landed(
 ) -> None:
     """Partitions are assigned, so nobody takes one away. What the group is told is a hint."""
     for request, number in seeded.sample(MOMENTS, sample) if sample else MOMENTS:
-        own, folder = f"{topic}-{request.name}-{number}", tmp_path / f"{request.name}-{number}"
+        own, folder = own_place(topic, tmp_path, request.name, number)
         fill(broker, own)
         pipeline = job(broker, own, folder, servers=relay.servers, group=own)
         met: list[str] = []
@@ -192,12 +179,12 @@ def test_others_join_and_leave_the_group_while_a_topic_is_landed(
         with members(broker, own) as (one, other):
             relay.fail(nth(request, number), None, meet("joined", one.join))
             run(pipeline)
-            check(folder)
+            check_all(folder)
             send(broker, own, 5)
             send(broker, own, 6, partition=1)
             relay.fail(nth(request, number), None, meet("left", other.leave))
             other.join([one])
             run(pipeline)
         assert met == ["joined", "left"], own
-        check(folder, "123456")
+        check_all(folder, "123456")
         assert run(pipeline).executed_items == 0

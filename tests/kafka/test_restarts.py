@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Producer
-from tests.kafka import test_source
-from tests.kafka.test_faults import BATCH, check, job, run
+from tests.kafka import landing
+from tests.kafka.rows import BATCH, check_all, job, list_keys, own_place, run, see_failure
 from tests.kafka.watching import watching
 
 from batten.crashlab.servers.broker_relay import Asked, BrokerRelay, nth
@@ -82,15 +81,15 @@ def test_a_run_goes_on_where_nothing_that_was_confirmed_is_lost(
             own, folder = f"{topic}-{name}", tmp_path / name
             folder.mkdir()
             with BrokerRelay(own_broker.port) as relay:
-                job(relay.servers, own, folder).run(executor="serial", limit=BATCH)
+                run(job(relay, own, folder), limit=BATCH)
                 save(own_broker)
                 watcher.watch(own, batches)
                 kill_at(relay, own_broker, moment, failure)
                 with suppress(StorageError):
-                    run(job(relay.servers, own, folder, timeout_seconds=SECONDS))
-                run(job(relay.servers, own, folder))
+                    run(job(relay, own, folder, timeout_seconds=SECONDS))
+                run(job(relay, own, folder))
             assert watcher.ask(), name
-            check(own_broker, own)
+            check_all(own_broker, own)
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
@@ -100,16 +99,15 @@ def test_no_row_is_there_twice_whatever_the_broker_lost(
     """That all are there can't be asked of this broker: it confirms the end of transactions of
     which it has forgotten the rows, or does not end one that it has forgotten."""
     for name, moment, failure in choose(WITH_ROWS, sample, seeded):
-        own, folder = f"{topic}-{name}", tmp_path / name
-        folder.mkdir()
+        own, folder = own_place(topic, tmp_path, name)
         with BrokerRelay(own_broker.port) as relay:
-            job(relay.servers, own, folder).run(executor="serial", limit=BATCH)
+            run(job(relay, own, folder), limit=BATCH)
             save(own_broker)
             kill_at(relay, own_broker, moment, failure)
             for _ in range(2):
                 with suppress(StorageError, InconsistentError):
-                    run(job(relay.servers, own, folder, timeout_seconds=SECONDS))
-        keys = [row["key"] for row in own_broker.read_rows(own)]
+                    run(job(relay, own, folder, timeout_seconds=SECONDS))
+        keys = list_keys(own_broker, own)
         batches = sorted({key // BATCH for key in keys})
         assert keys == [BATCH * batch + n for batch in batches for n in range(BATCH)], name
         assert batches[0] == 0, name
@@ -120,34 +118,32 @@ def test_a_topic_is_read_on(
     sample: int | None, own_broker: Broker, topic: str, tmp_path: Path, seeded: random.Random
 ) -> None:
     for name, moment, failure in choose(READING, sample, seeded):
-        own, folder = f"{topic}-{name}", tmp_path / name
-        own_broker.make(own, partitions=2)
-        test_source.send(own_broker, own, 1, 2, 3)
-        test_source.send(own_broker, own, 4, partition=1)
+        own, folder = own_place(topic, tmp_path, name)
+        landing.fill(own_broker, own)
         save(own_broker)
         with BrokerRelay(own_broker.port) as relay:
             given: dict[str, Any] = {"servers": relay.servers, "timeout_seconds": SECONDS}
-            pipeline = test_source.job(own_broker, own, folder, **given)
+            pipeline = landing.job(own_broker, own, folder, **given)
             kill_at(relay, own_broker, moment, failure)
             with suppress(StorageError):
-                test_source.run(pipeline)
-            test_source.run(pipeline)
-        assert sorted(test_source.values(folder)) == list("1234"), name
+                run(pipeline)
+            run(pipeline)
+        assert sorted(landing.values(folder)) == list("1234"), name
 
 
 def test_a_transaction_that_does_not_end_is_named(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
     """A broker may have forgotten whose it is, so that nobody ends it."""
-    settings = {"bootstrap.servers": broker.servers, "transactional.id": topic, "log_level": 0}
-    run(job(broker.servers, topic, tmp_path))
-    other = Producer(settings)
-    other.init_transactions(30)
-    other.begin_transaction()
+    run(job(broker, topic, tmp_path))
+    other = landing.begin(broker, topic)
     other.produce(topic + ENDING, b"{}", b"of another", 0)
     other.flush(30)
-    with pytest.raises(StorageError, match=f"a transaction in {topic}{ENDING} has not ended"):
-        run(job(broker.servers, topic, tmp_path, timeout_seconds=1))
+    see_failure(
+        StorageError,
+        f"a transaction in {topic}{ENDING} has not ended",
+        job(broker, topic, tmp_path, timeout_seconds=1),
+    )
     other.abort_transaction(30)
-    run(job(broker.servers, topic, tmp_path))
-    check(broker, topic)
+    run(job(broker, topic, tmp_path))
+    check_all(broker, topic)

@@ -9,63 +9,22 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.kafka.compacted import send_compacted
+from tests.kafka.landing import forget, job, make_producer, make_with, send, take, values
+from tests.kafka.rows import run, see_failure
 
 import batten
 from batten.cli.main import main
 from batten.errors import InconsistentError, RefusedError, UsageError
 from batten.kafka.cluster import Cluster, Topic
-from batten.pipeline.pipeline import Pipeline
 from batten.pipeline.topics import landing, source
 from batten.testing.kills import kill_at_line
 
 if TYPE_CHECKING:
     from batten.crashlab.servers.broker import Broker
-
-
-def send(broker: Broker, topic: str, *values: Any, partition: int = 0, commit: bool = True) -> None:
-    """In one transaction."""
-    from confluent_kafka import Producer
-
-    name = f"of-{topic}-{commit}"
-    producer = Producer(
-        {"bootstrap.servers": broker.servers, "transactional.id": name, "log_level": 0}
-    )
-    producer.init_transactions(30)
-    producer.begin_transaction()
-    for value in values:
-        text = value if isinstance(value, bytes) else json.dumps(value).encode()
-        producer.produce(topic, text, b"k", partition, headers=[("h", b"\xff")])
-    producer.flush(30)
-    if commit:
-        producer.commit_transaction(30)
-    else:
-        producer.abort_transaction(30)
-    producer.close()
-
-
-def take(item: dict[str, Any]) -> dict[str, Any]:
-    assert (item["key"], item["headers"]) == (b"k", {"h": b"\xff"})
-    return {"value": str(item["value"]), "at": f"{item['partition']}-{item['offset']}"}
-
-
-def job(broker: Broker, topic: str, folder: Path, **options: Any) -> Pipeline:
-    given = {"servers": broker.servers, "into": folder / "landed", **options}
-    made = batten.from_kafka(topic, **given)
-    return made.map(take, version="1").options(batch_size=4).write_parquet(folder / "out")
-
-
-def run(pipeline: Pipeline) -> Any:
-    return pipeline.run(executor="serial")
-
-
-def values(folder: Path) -> list[str]:
-    rows = batten.open(folder / "out").to_arrow().to_pylist()
-    assert all(row["key"] == row["at"] for row in rows)
-    return [row["value"] for row in rows]
 
 
 def test_what_comes_is_landed_and_worked_on_once(
@@ -87,8 +46,7 @@ def test_what_comes_is_landed_and_worked_on_once(
 def test_a_message_that_is_not_json_is_set_aside(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    broker.make(topic)
-    send(broker, topic, 1, b"{", b"\xff\x00")
+    make_with(broker, topic, 1, b"{", b"\xff\x00")
     report = run(job(broker, topic, tmp_path))
     assert (report.accounts.committed, report.accounts.quarantined) == (1, 2)
     into = {"into": tmp_path / "landed", "servers": broker.servers}
@@ -102,8 +60,7 @@ def test_a_message_with_a_header_that_can_not_be_read_is_set_aside(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
     """Many are read before: Python then calls the client in another way, which hides its error."""
-    broker.make(topic)
-    send(broker, topic, *range(30))
+    make_with(broker, topic, *range(30))
     send_compacted(broker.servers, topic, {0: (b"k", b"30")}, 1, {"\udcff": b"\xff"})
     send(broker, topic, 31)
     pipeline = job(broker, topic, tmp_path)
@@ -129,8 +86,7 @@ rest = batten.from_range(3).map(take).write_parquet("rest")
 def test_the_command_says_where_a_run_ends(
     broker: Broker, topic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broker.make(topic)
-    send(broker, topic, 1, 2, 3)
+    make_with(broker, topic, 1, 2, 3)
     job_file = tmp_path / "bills.py"
     job_file.write_text(JOB.format(topic=topic, servers=broker.servers))
     given = ["run", f"{job_file}:pipeline", "--quiet", "--jobs", "1"]
@@ -165,8 +121,7 @@ def test_a_look_lands_nothing(is_landed: bool, broker: Broker, topic: str, tmp_p
 
 
 def test_until_ends_a_run(broker: Broker, topic: str, tmp_path: Path) -> None:
-    broker.make(topic)
-    send(broker, topic, 1, 2, 3)
+    make_with(broker, topic, 1, 2, 3)
     run(job(broker, topic, tmp_path, until="0:2"))
     assert values(tmp_path) == ["1", "2"]
     run(job(broker, topic, tmp_path, until="2020-01-01"))
@@ -179,11 +134,9 @@ def test_until_ends_a_run(broker: Broker, topic: str, tmp_path: Path) -> None:
 
 
 def test_until_a_time_between_messages(broker: Broker, topic: str, tmp_path: Path) -> None:
-    from confluent_kafka import Producer
-
     broker.make(topic, partitions=2)
     first = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
-    producer = Producer({"bootstrap.servers": broker.servers, "log_level": 0})
+    producer = make_producer(broker)
     for number in range(4):
         at = round(1000 * (first + timedelta(minutes=number)).timestamp())
         given = (b"%d" % number, b"k", number // 3)
@@ -215,8 +168,7 @@ def test_until_offsets_leaves_a_partition_that_is_not_named(
 def test_a_partition_that_is_added_later_is_read_from_its_first_message(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    broker.make(topic)
-    send(broker, topic, 1)
+    make_with(broker, topic, 1)
     pipeline = job(broker, topic, tmp_path)
     run(pipeline)
     broker.grow(topic, 3)
@@ -233,52 +185,40 @@ def test_a_topic_with_another_id_is_told_though_it_has_as_many_messages(
     def give(id: str) -> None:
         monkeypatch.setattr(Cluster, "find_topic", lambda *_: Topic(id, 1))
 
-    broker.make(topic)
-    send(broker, topic, 1)
+    make_with(broker, topic, 1)
     pipeline = job(broker, topic, tmp_path)
     for id in ("", "one", "", "one"):
         give(id)
         run(pipeline)
     broker.delete([topic])
-    broker.make(topic)
-    send(broker, topic, 2, 3)
+    make_with(broker, topic, 2, 3)
     give("two")
-    with pytest.raises(InconsistentError, match="it has another id"):
-        run(pipeline)
+    see_failure(InconsistentError, "it has another id", pipeline)
     assert values(tmp_path) == ["1"]
 
 
 def test_what_is_gone_before_it_was_landed_is_named(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    from confluent_kafka import TopicPartition
-
-    broker.make(topic)
-    send(broker, topic, *range(4))
+    make_with(broker, topic, *range(4))
     pipeline = job(broker, topic, tmp_path)
     run(pipeline)
     send(broker, topic, *range(4, 8))
-    admin = broker.admin()
-    for asked in admin.delete_records([TopicPartition(topic, 0, 7)]).values():
-        asked.result()
-    with pytest.raises(InconsistentError, match="the offsets 5 to 6 of partition 0"):
-        run(pipeline)
+    forget(broker, topic, 7)
+    see_failure(InconsistentError, "the offsets 5 to 6 of partition 0", pipeline)
     assert values(tmp_path) == ["0", "1", "2", "3"]
 
 
 def test_a_topic_that_is_gone_or_made_anew_is_told(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    broker.make(topic)
-    send(broker, topic, *range(4))
+    make_with(broker, topic, *range(4))
     pipeline = job(broker, topic, tmp_path)
     run(pipeline)
     broker.delete([topic])
-    with pytest.raises(RefusedError, match="is not there"):
-        run(pipeline)
+    see_failure(RefusedError, "is not there", pipeline)
     broker.make(topic)
-    with pytest.raises(InconsistentError, match="made anew"):
-        run(pipeline)
+    see_failure(InconsistentError, "made anew", pipeline)
     assert values(tmp_path) == ["0", "1", "2", "3"]
 
 
@@ -315,8 +255,7 @@ def test_landed_messages_that_are_worked_on_are_deleted_and_not_read_again(
     send(broker, topic, 6)
     assert run(pipeline).executed_items == 1
     assert sorted(values(tmp_path)) == [*map(str, range(7)), "p0", "p1", "p2"]
-    with pytest.raises(RefusedError, match="were deleted"):
-        run(replace(pipeline, output=tmp_path / "other"))
+    see_failure(RefusedError, "were deleted", replace(pipeline, output=tmp_path / "other"))
 
 
 def test_a_folder_has_one_topic(broker: Broker, topic: str, tmp_path: Path) -> None:
@@ -339,8 +278,7 @@ def test_a_folder_has_one_topic(broker: Broker, topic: str, tmp_path: Path) -> N
 def test_a_folder_of_an_earlier_version_learns_its_topic(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
-    broker.make(topic)
-    send(broker, topic, 1)
+    make_with(broker, topic, 1)
     run(job(broker, topic, tmp_path))
     reached = tmp_path / "landed" / "reached.json"
     told = json.loads(reached.read_text())

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
-from tests.kafka.test_jobs import batten_verify, double, job, run
+from tests.kafka.landing import make_producer
+from tests.kafka.rows import ask_topic, double, job, list_keys, run, see_failure
 
 import batten
 from batten.errors import InconsistentError, RefusedError
@@ -31,11 +32,9 @@ def grow(number: int) -> dict[str, str]:
 
 def test_an_item_that_is_too_large_is_set_aside(broker: Broker, topic: str, tmp_path: Path) -> None:
     broker.make(topic, max_message_bytes="2000")
-    made = batten.from_range(12).map(grow, version="1").options(batch_size=4)
-    written = made.write_kafka(topic, servers=broker.servers)
-    report = run(replace(written, output=tmp_path / "out"))
+    report = run(job(broker, topic, tmp_path, grow))
     assert (report.accounts.committed, report.accounts.quarantined) == (11, 1)
-    keys = [row["key"] for row in broker.read_rows(topic)]
+    keys = list_keys(broker, topic)
     assert keys == [number for number in range(12) if number != 5]
     (failed,) = show(tmp_path / "out").quarantined
     assert failed.key == "5"
@@ -46,10 +45,8 @@ def test_a_batch_of_many_small_messages_fits_a_topic_of_small_ones(
     broker: Broker, topic: str, tmp_path: Path
 ) -> None:
     broker.make(topic, max_message_bytes="2000")
-    made = batten.from_range(400).map(double, version="1").options(batch_size=400)
-    written = made.write_kafka(topic, servers=broker.servers)
-    run(replace(written, output=tmp_path / "out"))
-    assert [row["key"] for row in broker.read_rows(topic)] == list(range(400))
+    run(job(broker, topic, tmp_path, items=400, batch_size=400))
+    assert list_keys(broker, topic) == list(range(400))
 
 
 @pytest.mark.parametrize("transactions", [True, False])
@@ -89,14 +86,16 @@ def test_a_compacted_topic_takes_rows_with_a_key_alone(
         return {"name": None if number == 5 else f"n{number}"}
 
     broker.make(topic, cleanup_policy="compact")
-    with pytest.raises(RefusedError, match="takes no message without a key") as told:
-        run(job(broker, topic, tmp_path, transactions=transactions))
-    assert "key=…" in told.value.next
-    made = batten.from_range(12).map(leave_out, version="1").options(batch_size=4)
-    written = made.write_kafka(topic, servers=broker.servers, key="name", transactions=transactions)
-    report = run(replace(written, output=tmp_path / "keyed"))
+    told = see_failure(
+        RefusedError,
+        "takes no message without a key",
+        job(broker, topic, tmp_path, transactions=transactions),
+    )
+    assert "key=…" in told.next
+    keyed = tmp_path / "keyed"
+    report = run(job(broker, topic, keyed, leave_out, key="name", transactions=transactions))
     assert (report.accounts.committed, report.accounts.quarantined) == (11, 1)
-    (failed,) = show(tmp_path / "keyed").quarantined
+    (failed,) = show(keyed / "out").quarantined
     assert (failed.key, "has no key" in failed.error) == ("5", True)
 
 
@@ -111,9 +110,10 @@ def test_why_a_broker_did_not_take_a_message_is_told(
     """Here nobody knew before that it would not: to read its settings may be forbidden."""
     monkeypatch.setattr(Cluster, "read_setting", lambda *_: "")
     broker.make(topic, cleanup_policy="compact")
-    with pytest.raises(RefusedError, match="INVALID_RECORD") as told:
-        run(job(broker, topic, tmp_path, transactions=transactions))
-    assert told.value.next.startswith("Correct the topic, or config=…")
+    told = see_failure(
+        RefusedError, "INVALID_RECORD", job(broker, topic, tmp_path, transactions=transactions)
+    )
+    assert told.next.startswith("Correct the topic, or config=…")
     assert broker.read(topic) == []
 
 
@@ -145,16 +145,13 @@ def test_a_topic_may_take_larger_messages_than_clients_send(
 
 def test_a_topic_with_another_id_is_told(broker: Broker, topic: str, tmp_path: Path) -> None:
     """Also where it has as many messages. The broker of the tests gives no ids, so tokens do."""
-    from confluent_kafka import Producer
-
     run(job(broker, topic, tmp_path), limit=8)
-    producer = Producer({"bootstrap.servers": broker.servers, "log_level": 0})
+    producer = make_producer(broker)
     for each in broker.read(topic + ENDING):
         told = {**json.loads(each.value()), "topic_id": f"of-{each.key().decode()}"}
         producer.produce(topic + ENDING, json.dumps(told), each.key(), 0)
     producer.flush(30)
-    with pytest.raises(InconsistentError, match="was made anew: it has another id"):
-        run(job(broker, topic, tmp_path))
+    see_failure(InconsistentError, "was made anew: it has another id", job(broker, topic, tmp_path))
     assert len(broker.read(topic)) == 8
 
 
@@ -167,12 +164,10 @@ def test_a_topic_that_is_gone_is_told(
     broker.delete([topic])
     if is_made_anew:
         broker.make(topic)
-    with pytest.raises(InconsistentError, match="made anew" if is_made_anew else "is gone"):
-        run(pipeline)
+    see_failure(InconsistentError, "made anew" if is_made_anew else "is gone", pipeline)
     assert broker.read(topic) == []
     broker.delete([topic, topic + ENDING])
-    with pytest.raises(InconsistentError, match="has it no more"):
-        run(pipeline)
+    see_failure(InconsistentError, "has it no more", pipeline)
 
 
 def test_a_topic_with_more_partitions_is_written_on(
@@ -197,12 +192,10 @@ def test_a_topic_changes_while_a_run_writes_to_it(
             broker.delete([topic]) if is_gone else broker.grow(topic, 4)
         return double(number)
 
-    made = batten.from_range(30).map(change, version="1").options(batch_size=3)
-    written = made.write_kafka(topic, servers=broker.servers, timeout_seconds=20)
-    pipeline = replace(written, output=tmp_path / "out")
+    given = {"items": 30, "batch_size": 3, "timeout_seconds": 20}
+    pipeline = job(broker, topic, tmp_path, change, **given)
     if is_gone:
-        with pytest.raises(InconsistentError, match=r"is gone|was made anew"):
-            run(pipeline)
+        see_failure(InconsistentError, r"is gone|was made anew", pipeline)
         return
     run(pipeline)
     assert sorted(row["key"] for row in broker.read_rows(topic)) == list(range(30))
@@ -219,18 +212,16 @@ def test_the_topic_of_tokens_goes_while_a_run_writes(
                 broker.make(topic + ENDING)
         return double(number)
 
-    made = batten.from_range(30).map(change, version="1").options(batch_size=3)
-    written = made.write_kafka(topic, servers=broker.servers, timeout_seconds=20)
-    with pytest.raises(InconsistentError, match=f"{topic + ENDING} (is gone|was made anew)"):
-        run(replace(written, output=tmp_path / "out"))
+    given = {"items": 30, "batch_size": 3, "timeout_seconds": 20}
+    pipeline = job(broker, topic, tmp_path, change, **given)
+    see_failure(InconsistentError, f"{topic + ENDING} (is gone|was made anew)", pipeline)
     assert len(broker.read(topic)) < 9
     assert broker.read(topic + ENDING) == []
 
 
 def test_tokens_that_may_expire_are_refused(broker: Broker, topic: str, tmp_path: Path) -> None:
     broker.make(topic + ENDING, cleanup_policy="delete")
-    with pytest.raises(RefusedError, match="keep tokens for ever"):
-        run(job(broker, topic, tmp_path))
+    see_failure(RefusedError, "keep tokens for ever", job(broker, topic, tmp_path))
     assert broker.read(topic) == []
 
 
@@ -270,11 +261,10 @@ def test_a_topic_is_known_by_its_id(
 
     give_id("one")
     run(job(broker, topic, tmp_path), limit=4)
-    assert batten_verify(tmp_path).findings == ()
+    assert ask_topic(tmp_path).findings == ()
     give_id("two")
-    with pytest.raises(InconsistentError, match="it has another id"):
-        run(job(broker, topic, tmp_path))
-    (told,) = batten_verify(tmp_path).findings
+    see_failure(InconsistentError, "it has another id", job(broker, topic, tmp_path))
+    (told,) = ask_topic(tmp_path).findings
     assert "it has another id" in told.evidence
     give_id("one")
     run(job(broker, topic, tmp_path))

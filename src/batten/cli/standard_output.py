@@ -24,11 +24,11 @@ def is_standard_output(file: str, *, is_json: bool) -> bool:
     return True
 
 
-def refuse_standard_output(option: str, file: str, why: str) -> None:
-    """Raises `UsageError` where standard output is meant, and does not do."""
+def refuse_metrics(file: str) -> None:
+    """Raises `UsageError` where standard output is meant: what is there can't be replaced."""
     if file == NAME:
         raise usage_error(
-            f"{option} - would write to standard output, but {why}.",
+            "--metrics - would write to standard output, but the file is replaced again and again.",
             "Name a file; one with the name - is ./-",
         )
 

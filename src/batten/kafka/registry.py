@@ -33,7 +33,6 @@ _PIECE = 1 << 16
 _TOLD_MAX = 500
 _PASSING = frozenset({408, 425, 429})
 _INCOMPATIBLE = 409
-_ABSENT = 404
 
 
 def refuse_unusable_address(address: object) -> None:
@@ -98,20 +97,9 @@ class Registry:
             return found
         raise self._unreached(action, ValueError("its answer has no id"))
 
-    def find_schema(self, number: int) -> str | None:
-        """The text of the schema with this id; None if there is none."""
-        action = f"Asking for the schema {number} at"
-        told = self._ask(action, f"/schemas/ids/{number}", None, None)
-        if told.get("references"):
-            return None
-        found = told.get("schema")
-        if not told or isinstance(found, str):
-            return found
-        raise self._unreached(action, ValueError("its answer has no schema"))
-
-    def _ask(self, action: str, path: str, subject: str | None, body: Any) -> dict[str, Any]:
-        """What it answers; nothing where it is asked for what it has not."""
-        data = None if body is None else json.dumps(body).encode()
+    def _ask(self, action: str, path: str, subject: str, body: Any) -> dict[str, Any]:
+        """What it answers."""
+        data = json.dumps(body).encode()
         request = urllib.request.Request(self.name + path, data=data)
         for name, value in self._headers.items():
             # A redirect would carry those of `add_header` to another server.
@@ -122,9 +110,7 @@ class Registry:
                 told = parse_json(_read(answer, ends_at, self._seconds))
         except urllib.error.HTTPError as error:
             with error:
-                code, text = _read_refusal(error)
-            if error.code == _ABSENT and subject is None and code > _ABSENT:
-                return {}
+                text = _read_refusal(error)
             raise self._refused(action, subject, error.code, text) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None)
@@ -144,14 +130,14 @@ class Registry:
             hidden=self._hidden,
         )
 
-    def _refused(self, action: str, subject: str | None, status: int, told: str) -> Exception:
+    def _refused(self, action: str, subject: str, status: int, told: str) -> Exception:
         said = RuntimeError(f"HTTP {status}{': ' if told else ''}{told}")
         if status >= 500 or status in _PASSING:
             return self._unreached(action, said)
         remedy = "Correct schema_registry=…"
         if status in (401, 403):
             remedy = "See that the user and the password are right, and may do this"
-        elif subject is not None and told and status == _INCOMPATIBLE:
+        elif told and status == _INCOMPATIBLE:
             remedy = (
                 f"Change rows so that they fit the schemas that {subject} has; or write to "
                 "another topic; or change what that subject takes for compatible"
@@ -175,15 +161,14 @@ def _read(answer: http.client.HTTPResponse, ends_at: float, seconds: float) -> b
     return b"".join(pieces)
 
 
-def _read_refusal(error: urllib.error.HTTPError) -> tuple[int, str]:
-    """The registry's own number of what is wrong, and what it says; 0 and nothing if it is not the
-    protocol's own word, but a gateway's perhaps."""
+def _read_refusal(error: urllib.error.HTTPError) -> str:
+    """What the registry says; nothing if it is not the protocol's own word, but a gateway's."""
     try:
         told = parse_json(error.read(_PIECE))
     except (ValueError, OSError, http.client.HTTPException):
-        return 0, ""
+        return ""
     if not isinstance(told, dict) or type(told.get("error_code")) is not int:
-        return 0, ""
+        return ""
     message = told.get("message")
     said = message[:_TOLD_MAX] if isinstance(message, str) else ""
-    return told["error_code"], " ".join(said.split()).rstrip(".")
+    return " ".join(said.split()).rstrip(".")

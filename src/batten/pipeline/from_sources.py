@@ -279,6 +279,6 @@ def from_source(name: str, /, *arguments: Any, **options: Any) -> Pipeline:
     from batten.sources.plugin import OWN_SOURCES, PluginSource
 
     folder = current_folder()
-    plugin = load_plugin(PluginGroup.SOURCE, name, needs=["declare"], own=OWN_SOURCES)
+    plugin = load_plugin(PluginGroup.SOURCE, name, own=OWN_SOURCES)
     made = declare(PluginGroup.SOURCE, plugin, folder, arguments, options)
     return Pipeline(source=PluginSource(name=name, source=made), folder=folder)

@@ -105,7 +105,7 @@ def declare_sink(
     name: str, folder: Path, arguments: Sequence[Any], options: dict[str, Any]
 ) -> PluginSink:
     """Raises `UsageError` where no package brings it, and where it can't be made of these."""
-    plugin = load_plugin(PluginGroup.SINK, name, needs=["declare"], own=OWN_SINKS)
+    plugin = load_plugin(PluginGroup.SINK, name, own=OWN_SINKS)
     sink = declare(PluginGroup.SINK, plugin, folder, arguments, options)
     lacking = [method for method in _METHODS if not callable(getattr(sink, method, None))]
     if lacking:

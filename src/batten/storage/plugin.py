@@ -42,7 +42,7 @@ class StoreAddress:
         Raises `UsageError` where no package brings it."""
         from batten.plugins import PluginGroup, declare, load_plugin
 
-        plugin = load_plugin(PluginGroup.STORE, self.scheme, needs=["declare"], own={})
+        plugin = load_plugin(PluginGroup.STORE, self.scheme, own={})
         store: Store = declare(PluginGroup.STORE, plugin, self.folder, [self.address], {})
         is_staged_there = is_shared or store.folder is not None
         return store if is_staged_there else StagedHere(store, staging_folder())

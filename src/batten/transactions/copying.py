@@ -9,8 +9,8 @@ from batten.storage.digests import Measured
 from batten.storage.local.tree import Tree
 
 
-def copy_file(tree: Tree, source: str, name: str, *, keeps_time: bool) -> None:
-    """Copy a file with its permissions, or a symbolic link. Not yet durable.
+def copy_file(tree: Tree, source: str, name: str) -> None:
+    """Copy a file with its permissions and time, or a symbolic link. Not yet durable.
 
     Raises `FileNotFoundError`, and `UsageError` for what is neither."""
     look = tree.look(source)
@@ -27,7 +27,7 @@ def copy_file(tree: Tree, source: str, name: str, *, keeps_time: bool) -> None:
         )
     with tree.open(source) as file:
         tree.stage_from(name, file)
-    tree.set_attributes(name, look, keeps_time=keeps_time)
+    tree.set_attributes(name, look, keeps_time=True)
 
 
 class Digesting:

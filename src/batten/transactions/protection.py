@@ -115,7 +115,7 @@ class Protection:
     def _copy_file(self, path: str, next_number: Callable[[], int]) -> Operation:
         number = next_number()
         backup = self._layout.staged(self._change, number)
-        copy_file(self._tree, self._layout.target(path), backup, keeps_time=True)
+        copy_file(self._tree, self._layout.target(path), backup)
         look = self._tree.look(backup)
         if look is not None and look.kind == "file":
             self._tree.sync_file(backup)

@@ -197,7 +197,7 @@ def put(tree: Tree, layout: TreeLayout, staged: str, target: str) -> None:
     # On another filesystem, or where files can't have two names, a durable copy beside the target.
     beside = f"{folder_of(target)}/.{last_piece(staged)}.batten"
     tree.delete(beside)
-    copy_file(tree, staged, beside, keeps_time=True)
+    copy_file(tree, staged, beside)
     if (look := tree.look(beside)) is not None and look.kind == "file":
         tree.sync_file(beside)
     tree.replace(beside, target)
@@ -212,7 +212,7 @@ def keep_aside(tree: Tree, layout: TreeLayout, name: str) -> None:
         tree.sync_names(layout.set_aside)
         return
     if not tree.link(name, evidence):
-        copy_file(tree, name, evidence, keeps_time=True)
+        copy_file(tree, name, evidence)
         if look is not None and look.kind == "file":
             tree.sync_file(evidence)
     tree.sync_names(layout.set_aside)

@@ -366,7 +366,7 @@ class Transaction:
             number = self._next_number()
             live, staged = self._layout.target(source), self._staged(number)
             if not self._tree.link(live, staged):
-                copy_file(self._tree, live, staged, keeps_time=True)
+                copy_file(self._tree, live, staged)
                 if kind == "file":
                     self._unsynced[number] = None
         self._overlay.put(target, number)

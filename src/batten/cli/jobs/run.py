@@ -130,11 +130,9 @@ def _add_watching_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     if arguments.metrics is not None:
-        from batten.cli.standard_output import refuse_standard_output
+        from batten.cli.standard_output import refuse_metrics
 
-        refuse_standard_output(
-            "--metrics", arguments.metrics, "the file is replaced again and again"
-        )
+        refuse_metrics(arguments.metrics)
     # Where nothing is run, nothing ends.
     if arguments.on_end is None or arguments.dry_run or arguments.preview:
         return _execute(arguments).exit_code

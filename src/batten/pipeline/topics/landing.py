@@ -9,14 +9,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import field, replace
+from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batten.errors import CorruptError, InconsistentError, RefusedError, StorageError
 from batten.fingerprint.secret import Secret
+from batten.kafka.client_errors import Asker, translated
 from batten.kafka.cluster import Cluster
 from batten.kafka.connecting import not_answered, read_config, settings
 from batten.kafka.until import find_targets
@@ -30,7 +32,7 @@ from batten.model.disk.landed import (
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.pipeline.landing import land
-from batten.pipeline.topics.failures import reading
+from batten.sinks.failures import refused, unreached
 from batten.sources.landed import list_landed
 from batten.storage.failures import tell_reason
 from batten.storage.local.folder import LocalStorage
@@ -46,6 +48,13 @@ POLL_SECONDS = 0.1
 _ask_headers = methodcaller("headers")
 """If a name is not UTF-8, the client gives headers without it and an error as well. Python notices
 that in a call from C alone. After a plain one, to look at them would end the process."""
+
+_SAFE = "What was landed stays. The topic keeps the rest, as long as its retention lasts."
+
+READER = Asker(
+    unreached=partial(unreached, safe=_SAFE),
+    refused=partial(refused, safe=_SAFE, remedy="Correct the topic, the servers or config=…"),
+)
 
 
 @value_class
@@ -358,3 +367,8 @@ def _made_anew(place: TopicPlace, told: str) -> InconsistentError:
         safe=f"All that was landed before stays, in {place.into}.",
         next="Restore it; or begin in another folder: into=…",
     )
+
+
+def reading(topic: str, hidden: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Raises batten's errors for the client's; `hidden` are settings whose values are taken out."""
+    return translated("Reading", topic, hidden, READER)
