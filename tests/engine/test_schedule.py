@@ -413,9 +413,42 @@ def test_batches_are_published_in_order_whichever_was_begun_first(make_plan: Mak
     world.schedule.open.reopen(
         left_of(Reopened(batch=2, chunks=(chunk(2, 0, 9),), again=((9, 10),)))
     )
-    world.schedule._pending = iter([0, 1])
+    world.schedule.open.opening._pending = iter([0, 1])
     world.run()
     assert world.published == [0, 1, 2]
+
+
+def test_a_finished_batch_is_sealed_before_work_of_others_is_handed_out(
+    make_plan: MakePlan,
+) -> None:
+    world = World(make_plan(30, 10), slots=1)
+    world.schedule.open.opening._pending = iter(())
+    for batch in range(3):
+        answer = Reopened(batch=batch, chunks=(chunk(batch, 0, 9),), again=((9, 10),))
+        world.schedule.open.reopen(left_of(answer, is_reopened=True))
+    kinds = []
+    for _ in range(6):
+        found = world.schedule.next_task()
+        assert found is not None
+        number, task = found
+        kinds.append((type(task), task.batch))
+        world.running[number] = task
+        world.end(number)
+    assert kinds == [(kind, batch) for batch in range(3) for kind in (Prepare, Seal)]
+
+
+def test_a_batch_behind_work_that_may_not_begin_is_sealed(make_plan: MakePlan) -> None:
+    world = World(make_plan(20, 10), slots=1)
+    world.schedule.open.opening._pending = iter(())
+    world.schedule.open.reopen(
+        left_of(Reopened(batch=0, chunks=(chunk(0, 0, 9),), again=((9, 10),)))
+    )
+    world.schedule.open.reopen(left_of(Reopened(batch=1, chunks=(chunk(1, 0, 10),), again=())))
+    world.schedule.may_begin = lambda in_hand, item: False
+    found = world.schedule.next_task()
+    assert found is not None
+    assert isinstance(found[1], Seal)
+    assert found[1].batch == 1
 
 
 def test_batches_begun_are_bounded(make_plan: MakePlan) -> None:

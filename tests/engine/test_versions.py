@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
+from batten.drive.publishing import waiting
 from batten.errors import RefusedError, StorageError, UsageError
 from batten.inspect.verifying.verify import verify
 from batten.model.disk.names import Layout
 from batten.pipeline.pipeline import Pipeline
 from batten.run.report import Report
+from batten.storage.changing import steps
 
 LAYOUT = Layout("out")
 BATCH_ITEMS = 3
@@ -104,6 +107,29 @@ def test_only_what_changed_is_called_again(job: Job) -> None:
     job.check_closed(source=FILES, committed=FILES, removed=0)
     assert job.run().status == "nothing-to-do"
     assert job.called == []
+
+
+def test_batches_whose_items_changed_share_the_syncs_of_folders(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of their records, of the markers that these become, and of what is set aside at last."""
+    monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 1e9)
+    job.run()
+    synced: list[str] = []
+
+    def note(moment: str, step: str, name: str) -> None:
+        if (moment, step) == ("after", "sync_names"):
+            synced.append(name)
+
+    monkeypatch.setattr(steps, "observer", note)
+    counts = []
+    for batches in (1, 3):
+        synced.clear()
+        for batch in range(batches):
+            job.write(BATCH_ITEMS * batch, f"another of {batches}")
+        assert job.run().changed_items == batches
+        counts.append(Counter(name for name in synced if "staging" not in name))
+    assert counts[0] == counts[1]
 
 
 def test_what_is_gone_is_kept_and_told(job: Job) -> None:

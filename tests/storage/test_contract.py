@@ -301,6 +301,33 @@ def test_set_aside_can_be_repeated_and_never_replaces(storage: Folder) -> None:
         setting_aside.set_aside(storage, "out/none", "out.batten/none")
 
 
+def test_many_set_aside_together_share_the_syncs_of_their_folders(
+    storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        publishing.create(storage, STAGING, f"out/{number}", b"evidence")
+    moves = [(f"out/{number}", f"out.batten/{number}") for number in range(5)]
+    seen: list[tuple[str, str]] = []
+    observe(storage, partial(record, seen), monkeypatch)
+    setting_aside.set_aside_many(storage, moves)
+    done = [step for moment, step in seen if moment == "after"]
+    assert done == [*["publish.link"] * 5, "sync_names", *["delete"] * 5, "sync_names"]
+    assert names(storage, "out") == set()
+    setting_aside.set_aside_many(storage, moves)
+    assert [storage.read(to) for _, to in moves] == [b"evidence"] * 5
+
+
+def test_if_one_of_many_can_not_be_set_aside_none_loses_its_name(storage: Folder) -> None:
+    for number in range(3):
+        publishing.create(storage, STAGING, f"out/{number}", b"evidence")
+    publishing.create(storage, STAGING, "out.batten/1", b"other")
+    moves = [(f"out/{number}", f"out.batten/{number}") for number in range(3)]
+    with pytest.raises(RefusedError):
+        setting_aside.set_aside_many(storage, moves)
+    assert [storage.read(name) for name, _ in moves] == [b"evidence"] * 3
+    assert storage.read("out.batten/1") == b"other"
+
+
 def test_both_storages_do_the_same_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[list[tuple[str, str]]] = []
     for storage in (LocalStorage(tmp_path), MemoryStorage()):

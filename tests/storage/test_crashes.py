@@ -26,7 +26,7 @@ def prepared(*, prior: bool) -> MemoryStorage:
     for folder in ("out", "out.batten", STAGING):
         storage.ensure_folder(folder)
     if prior:
-        publishing.create(storage, STAGING, "out/x", OLD)
+        publishing.create_many(storage, STAGING, [("out/x", OLD), ("out/z", OLD)])
     return storage
 
 
@@ -125,6 +125,24 @@ def test_a_file_set_aside_is_never_without_a_name(
         assert OLD in found
         assert set(found) <= {OLD, None}
         assert not is_done or found == [None, OLD]
+
+
+@pytest.mark.parametrize("sweep", [crashed, crashed_twice])
+@pytest.mark.parametrize("model", MODELS)
+def test_many_set_aside_together_are_never_without_a_name(
+    sweep: Callable[..., Iterator[tuple[bool, MemoryStorage]]], model: Model
+) -> None:
+    moves = [("out/x", "out.batten/x"), ("out/z", "out.batten/z")]
+
+    def act(storage: MemoryStorage) -> None:
+        setting_aside.set_aside_many(storage, moves)
+
+    for is_done, state in sweep(act, prior=True, model=model):
+        for name, to in moves:
+            found = [content(state, each) for each in (name, to)]
+            assert OLD in found
+            assert set(found) <= {OLD, None}
+            assert not is_done or found == [None, OLD]
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -40,10 +40,10 @@ class GuardedPublisher:
         self._waiting: set[int] = set()
         self.reopened: set[int] = set()
 
-    def give_up(self, batch: int) -> None:
-        """The part of the batch is to be replaced. It stands until then, with its record."""
-        self.reopened.add(batch)
-        self._waiting.add(batch)
+    def give_up(self, batches: Sequence[int]) -> None:
+        """The parts of these batches are to be replaced. Until then they stand, with records."""
+        self.reopened.update(batches)
+        self._waiting.update(batches)
 
     def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
         """Publish these batches, then delete what was staged for them; `leftovers` are names.

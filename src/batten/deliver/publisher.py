@@ -18,7 +18,7 @@ from batten.model.telling.commands import command
 from batten.run.clock import utc_now
 from batten.storage.base import Folder
 from batten.storage.changing.publishing import create_many
-from batten.storage.changing.setting_aside import set_aside
+from batten.storage.changing.setting_aside import set_aside_many
 from batten.storage.local.locking.upkeep import retire_earlier
 from batten.work.tasks import Sealed
 
@@ -46,12 +46,15 @@ class Publisher:
         self._rounds = 0
         self.reopened: set[int] = set()
 
-    def give_up(self, batch: int) -> None:
-        """The part of the batch is to be replaced. Its commit record becomes a marker: until the
-        new part is there, the old one stands."""
-        self._storage.ensure_folder(self._layout.recompute)
-        set_aside(self._storage, self._layout.commit(batch), self._layout.recomputed(batch))
-        self.reopened.add(batch)
+    def give_up(self, batches: Sequence[int]) -> None:
+        """The parts of these batches are to be replaced. Their commit records become markers: until
+        a new part is there, the old one stands."""
+        layout = self._layout
+        self._storage.ensure_folder(layout.recompute)
+        set_aside_many(
+            self._storage, [(layout.commit(each), layout.recomputed(each)) for each in batches]
+        )
+        self.reopened.update(batches)
 
     def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
         """Publish these batches, then delete what was staged for them; `leftovers` are names."""

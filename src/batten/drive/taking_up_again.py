@@ -26,6 +26,9 @@ from batten.work.tasks import Reopen, Reopened
 if TYPE_CHECKING:
     from batten.sinks.base import RejectedError
 
+GIVEN_UP_BATCHES = 64
+"""So many share the syncs of folders when their records become markers (decision 0160)."""
+
 PREPARE_TRIES = 5
 """How often an item is prepared whose source changes each time before it is taken."""
 
@@ -52,10 +55,12 @@ class TakingUpAgain:
         if not batches:
             return
         self.deliverer.withdraw(batches)
-        for number, batch in enumerate(batches):
+        for start in range(0, len(batches), GIVEN_UP_BATCHES):
             drain()
-            self.publisher.give_up(batch)
-            executor.submit(-number - 1, self._ask_for(batch))
+            together = batches[start : start + GIVEN_UP_BATCHES]
+            self.publisher.give_up(together)
+            for number, batch in enumerate(together, start):
+                executor.submit(-number - 1, self._ask_for(batch))
         left = len(batches)
         while left:
             for event in executor.wait():
@@ -119,7 +124,7 @@ class TakingUpAgain:
                 answer, keeps_rows = self.bench.reopening.reject(batch, failures), True
                 if batch not in self.to_do.known_to_fail:
                     self.so_far.streak.tell_anew(batch, answer.ended, failures[0], is_decided=True)
-            self.publisher.give_up(batch)
+            self.publisher.give_up([batch])
             self.schedule.open.reopen(left_of(answer, is_reopened=keeps_rows))
             self.so_far.published.take_away(had.outcomes)
 

@@ -102,8 +102,10 @@ class Schedule:
             if found is None:
                 return None
         elif not (self._suspects or self._handed_out.has_suspects):
-            # A batch that was opened just now may be all staged: then it only has to be sealed.
-            found = self._next_seal() or self._next_work() or self._next_seal()
+            # Batches are taken up in order, so behind the first of which nothing was handed out few
+            # can be sealed: these are looked for where there is no other work. One that was opened
+            # just now may be all staged.
+            found = self._next_seal(is_near=True) or self._next_work() or self._next_seal()
         return self._hand_out(found or self._next_suspect())
 
     def close(self) -> None:
@@ -121,10 +123,10 @@ class Schedule:
         """Whether the task is of items that may have ended a worker or a whole run."""
         return self._handed_out.is_suspect(task_id)
 
-    def _next_seal(self) -> Found | None:
+    def _next_seal(self, *, is_near: bool = False) -> Found | None:
         for batch in self.open:
             if not batch.is_finished:
-                if self.schema is None:
+                if self.schema is None or (is_near and batch.todo and not batch.running):
                     return None
                 continue
             if self.schema is None and batch.is_rowless:

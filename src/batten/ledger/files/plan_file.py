@@ -36,7 +36,8 @@ class PlanFile:
         self._segment = segment
         refuse_unpacked(data)
         try:
-            self._reader = pa.ipc.open_file(pa.py_buffer(data))
+            options = pa.ipc.IpcReadOptions(use_threads=False)
+            self._reader = pa.ipc.open_file(pa.py_buffer(data), options=options)
             # Names need not be UTF-8 there.
             fields = {field.name: field.type for field in self._reader.schema}
         except (OSError, ValueError, pa.ArrowException) as error:

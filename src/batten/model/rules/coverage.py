@@ -23,7 +23,7 @@ def choose_cover(
             cover.append(chunk)
             for start, stop in ranges:
                 held[start:stop] = b"\1" * (stop - start)
-    return cover, _find_gaps(held)
+    return cover, _find_runs(held, 0)
 
 
 def find_within(
@@ -56,11 +56,21 @@ def mark_items(items: Sequence[int]) -> tuple[int, int, int | None]:
     return start, stop, some
 
 
-def _find_gaps(held: bytearray) -> list[tuple[int, int]]:
-    gaps = []
-    start = held.find(0)
+def split_items(
+    wanted: Iterable[int], items: int
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The ranges of the wanted items of a batch of so many, and those of all others."""
+    marks = bytearray(items)
+    for item in wanted:
+        marks[item] = 1
+    return _find_runs(marks, 1), _find_runs(marks, 0)
+
+
+def _find_runs(marks: bytearray, mark: int) -> list[tuple[int, int]]:
+    runs = []
+    start = marks.find(mark)
     while start >= 0:
-        end = held.find(1, start)
-        gaps.append((start, end if end >= 0 else len(held)))
-        start = held.find(0, end) if end >= 0 else -1
-    return gaps
+        end = marks.find(1 - mark, start)
+        runs.append((start, end if end >= 0 else len(marks)))
+        start = marks.find(mark, end) if end >= 0 else -1
+    return runs

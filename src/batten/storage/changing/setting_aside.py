@@ -1,11 +1,13 @@
 """A file that is in the way is moved aside. At no moment it has no durable name.
 
-It may be killed anywhere and repeated.
+It gets its second name, which is synced before the first one goes. Files that move together share
+the syncs of their folders (decision 0160). It may be killed anywhere and repeated.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 from batten.errors import RefusedError
@@ -18,6 +20,22 @@ _COMPARED_BYTES = 1 << 20
 def set_aside(folder: Folder, name: str, to: str) -> None:
     """Move the file. Done already, it does nothing; raises `FileNotFoundError` where there is no
     such file under either name, and `RefusedError` if `to` is another file."""
+    set_aside_many(folder, [(name, to)])
+
+
+def set_aside_many(folder: Folder, moves: Sequence[tuple[str, str]]) -> None:
+    """`set_aside` for each name and where it goes. If it raises, each file has its first name or
+    both."""
+    with folder.steady():
+        for name, to in moves:
+            _name_again(folder, name, to)
+        _sync_folders(folder, (to for _, to in moves))
+        for name, _ in moves:
+            folder.delete(name)
+        _sync_folders(folder, (name for name, _ in moves))
+
+
+def _name_again(folder: Folder, name: str, to: str) -> None:
     if folder.find(name) is not None:
         if not folder.publish(name, to) and not is_same(folder, name, to):
             raise RefusedError(
@@ -27,9 +45,11 @@ def set_aside(folder: Folder, name: str, to: str) -> None:
             )
     elif folder.find(to) is None:
         raise FileNotFoundError(name)
-    folder.sync_names(folder_of(to))
-    folder.delete(name)
-    folder.sync_names(folder_of(name))
+
+
+def _sync_folders(folder: Folder, names: Iterable[str]) -> None:
+    for each in dict.fromkeys(map(folder_of, names)):
+        folder.sync_names(each)
 
 
 def is_same(storage: Store, first: str, second: str) -> bool:

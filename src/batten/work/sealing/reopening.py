@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from itertools import groupby
 
 import pyarrow as pa
 
 from batten.model.disk.footer import decode_part
 from batten.model.disk.items.slowest import Slow
 from batten.model.disk.names import Layout
-from batten.model.disk.outcomes import decode_outcomes, find_places
+from batten.model.disk.outcomes import find_places
 from batten.model.disk.records import PartDescription, Unreadable
 from batten.model.disk.staged_names import StagedChunk
+from batten.model.rules.coverage import split_items
 from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
@@ -154,36 +154,26 @@ class Reopening:
         taken_over: TakenOver | None = None,
         slowest: Sequence[Slow] = (),
     ) -> Reopened:
-        again: list[tuple[int, int]] = []
-        chunks: list[StagedChunk] = []
-        start = 0
         plan, outcomes = self._job.plan, sealed.outcomes
         adopted = find_places(outcomes, Outcome.ADOPTED)
         moved = plan.find_gone(batch) ^ find_places(outcomes, Outcome.REMOVED)  # decision 0098
-        but = plan.find_outdated(batch, sealed.revision).union(moved, but)
-        but |= self._staging.find_lacking(batch.number, sealed.rows)
         failures = {failure.item: failure for failure in kept}
-        failed = [
-            item in but or (outcome is Outcome.QUARANTINED and item not in failures)
-            for item, outcome in enumerate(decode_outcomes(sealed.outcomes))
-        ]
-        for has_failed, run in groupby(failed):
-            stop = start + sum(1 for _ in run)
-            if has_failed:
-                again.append((start, stop))
-            else:
-                own = tuple(failures[item] for item in range(start, stop) if item in failures)
-                rows = cut_rows(sealed.rows, start, stop)
-                piece = replace(
-                    rows,
-                    failures=own,
-                    taken_over=taken_over,
-                    adopted=adopted.intersection(range(start, stop)),
-                    slowest=tuple(each for each in slowest if start <= each[0] < stop),
-                )
-                chunks.append(self._staging.store_piece(batch, piece, is_synced=is_synced))
-            start = stop
-        return Reopened(batch=batch.number, chunks=tuple(chunks), again=tuple(again))
+        again = plan.find_outdated(batch, sealed.revision).union(moved, but)
+        again |= self._staging.find_lacking(batch.number, sealed.rows)
+        again |= find_places(outcomes, Outcome.QUARANTINED) - failures.keys()
+        ranges, finished = split_items(again, batch.items)
+        chunks: list[StagedChunk] = []
+        for start, stop in finished:
+            own = tuple(failures[item] for item in range(start, stop) if item in failures)
+            piece = replace(
+                cut_rows(sealed.rows, start, stop),
+                failures=own,
+                taken_over=taken_over,
+                adopted=adopted.intersection(range(start, stop)),
+                slowest=tuple(each for each in slowest if start <= each[0] < stop),
+            )
+            chunks.append(self._staging.store_piece(batch, piece, is_synced=is_synced))
+        return Reopened(batch=batch.number, chunks=tuple(chunks), again=tuple(ranges))
 
     def _load_part(self, number: int, name: str) -> SealedRows:
         job = self._job

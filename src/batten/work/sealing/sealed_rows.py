@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -52,8 +52,7 @@ def load_sealed(
             raise ValueError(f"its outcomes are not those of {batch.items} items")
         table = PartRows(data).read_table()
         rows = table.drop_columns([key_column]).replace_schema_metadata(None)
-        numbers = {key: n for n, key in enumerate(plan.key_column(batch).to_pylist())}
-        items = [numbers[key] for key in table.column(key_column).to_pylist()]
+        items = _find_items(table.column(key_column), plan.key_column(batch))
         rows = rows.append_column(ITEM, integers(items))
     digest = hashlib.sha256(data).hexdigest()
     return SealedRows(
@@ -66,6 +65,15 @@ def load_sealed(
             digests=f"{described.widens},{digest}".removeprefix(","),
         ),
     )
+
+
+def _find_items(keys: pa.ChunkedArray, planned: pa.Array) -> Sequence[int]:
+    """The numbers of the items that have these keys, one for each row. As a rule each item has one
+    row."""
+    if keys.equals(pa.chunked_array([planned])):
+        return range(len(planned))
+    numbers = {key: number for number, key in enumerate(planned.to_pylist())}
+    return [numbers[key] for key in keys.to_pylist()]
 
 
 def load_slowest(storage: Store, layout: Layout, number: int, digest: str) -> tuple[Slow, ...]:

@@ -23,7 +23,7 @@ from batten.model.telling.commands import command
 from batten.model.words import Outcome
 from batten.storage.base import Entry, Folder, Lock, Store
 from batten.storage.changing.publishing import create_many, delete, sync_names
-from batten.storage.changing.setting_aside import set_aside
+from batten.storage.changing.setting_aside import set_aside_many
 from batten.storage.digests import digest_file
 from batten.storage.local.locking.locks import busy_error, current_holder
 from batten.storage.machine import Machine
@@ -106,24 +106,37 @@ def _describe_part(
 
 def retire_earlier(storage: Folder, layout: Layout, batches: Iterable[int], *, run: str) -> None:
     """Keep as evidence what is left of an earlier try at batches that are published and recorded
-    again: the quarantine file, where no item failed this time, and then the marker."""
-    for batch in batches:
+    again: the quarantine files, where no item failed this time, and then the markers."""
+    tried = list(batches)
+    now_whole = [
+        batch
+        for batch in tried
+        if not decode_published(storage.read(layout.commit(batch))).quarantine_digest
+    ]
+    _retire(storage, layout, map(layout.quarantined, now_whole), run=run)
+    _retire(storage, layout, map(layout.recomputed, tried), run=run)
+
+
+def _retire(storage: Folder, layout: Layout, names: Iterable[str], *, run: str) -> None:
+    """Those of the files that are there."""
+    moves = []
+    for name in names:
+        if storage.find(name) is not None:
+            what = name.removeprefix(layout.control + "/").replace("/", "-")
+            moves.append((name, f"{layout.set_aside}/{run}-{what}"))
+    if moves:
         storage.ensure_folder(layout.set_aside)
-        names = [layout.recomputed(batch)]
-        if not decode_published(storage.read(layout.commit(batch))).quarantine_digest:
-            names.insert(0, layout.quarantined(batch))
-        for name in names:
-            if storage.find(name) is not None:
-                what = name.removeprefix(layout.control + "/").replace("/", "-")
-                set_aside(storage, name, f"{layout.set_aside}/{run}-{what}")
+        set_aside_many(storage, moves)
 
 
 def withdraw_parts(storage: Folder, layout: Layout, batches: Iterable[int]) -> None:
     """Stage parts again that appeared before their turn, to be adopted when it comes."""
+    moves = []
     for batch in batches:
         name = layout.part(batch)
         digest = digest_file(storage, name)
-        set_aside(storage, name, layout.staged_file(batch, "sealed", digest))
+        moves.append((name, layout.staged_file(batch, "sealed", digest)))
+    set_aside_many(storage, moves)
 
 
 def find_throwaway(
