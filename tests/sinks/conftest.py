@@ -84,6 +84,28 @@ class Lab:
         written: Pipeline = eval(f"made.{method}({given[:-1]}, **options)", names)
         return replace(written, output=self.folder / str(written.written_output))
 
+    def make_strict(self, *more: str) -> str | None:
+        """Make a table that does not hold each name, with `more` columns of text. Gives a name that
+        it can't hold."""
+        if self.kind == "postgres":
+            return "a\0b"
+        if self.kind == "sqlite":
+            columns = ["key bigint", "name text CHECK (name <> 'bad')", *more]
+            self.make(", ".join(columns))
+            return "bad"
+        fields = [SCHEMA.field("key"), pa.field("name", pa.string(), nullable=False)]
+        strict = pa.schema([*fields, *(pa.field(each, pa.string()) for each in more)])
+        if self.kind == "delta":
+            made = deltalake.Schema.from_arrow(strict)
+            deltalake.DeltaTable.create(self.folder / "table", schema=made)
+        else:
+            assert isinstance(self.sink, IcebergSink)
+            opened = load_catalog("default", **self.sink.properties)
+            opened.create_namespace_if_not_exists("lab")
+            opened.create_table("lab.rows", strict)
+            opened.close()
+        return None
+
     def command(self, *words: str) -> CommandEnd:
         """Run batten in the folder, forked from what has imported the library of this table."""
         batten = str(Path(sys.executable).with_name("batten"))

@@ -15,12 +15,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import deltalake
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyiceberg.catalog import load_catalog
 from tests.tracing import needs_tracing
 
 import batten
@@ -33,7 +31,6 @@ from batten.inspect.verifying.verify import verify
 from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.base import RejectedError
-from batten.sinks.lakes.iceberg.sink import IcebergSink
 
 if TYPE_CHECKING:
     from conftest import Lab
@@ -43,32 +40,12 @@ EXIT_QUARANTINED = 3
 BAD = "bad"
 
 
-def make_strict(lab: Lab) -> str | None:
-    """A table that does not hold each name; one that it can't hold."""
-    if lab.kind == "postgres":
-        return "a\0b"
-    if lab.kind == "sqlite":
-        lab.make("key bigint, name text CHECK (name <> 'bad')")
-        return BAD
-    strict = pa.schema([SCHEMA.field("key"), pa.field("name", pa.string(), nullable=False)])
-    if lab.kind == "delta":
-        made = deltalake.Schema.from_arrow(strict)
-        deltalake.DeltaTable.create(lab.folder / "table", schema=made)
-    else:
-        assert isinstance(lab.sink, IcebergSink)
-        opened = load_catalog("default", **lab.sink.properties)
-        opened.create_namespace_if_not_exists("lab")
-        opened.create_table("lab.rows", strict)
-        opened.close()
-    return None
-
-
 @pytest.mark.parametrize("bad", [{3}, {0, 7}, {4, 5, 6, 7}, set(range(1, 8))])
 def test_the_items_are_named_and_nothing_of_the_batch_is_there(
     lab: Lab, bad: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(lab.folder)
-    unfit = make_strict(lab)
+    unfit = lab.make_strict()
     destination = lab.open()
     destination.prepare(SCHEMA)
     rows = [
@@ -104,7 +81,7 @@ def test_the_items_are_named_and_nothing_of_the_batch_is_there(
 
 
 def test_a_table_that_takes_nothing_is_no_fault_of_items(lab: Lab) -> None:
-    unfit = make_strict(lab)
+    unfit = lab.make_strict()
     destination = lab.open()
     destination.prepare(SCHEMA)
     rows = [{"key": n, "name": unfit} for n in range(50)]
@@ -141,7 +118,7 @@ def quarantined(lab: Lab) -> dict[str, str]:
 
 def begin(lab: Lab, *fails: int) -> None:
     os.environ[CALLS] = ""
-    make_unfit(fails, make_strict(lab))
+    make_unfit(fails, lab.make_strict())
 
 
 def make_unfit(fails: Sequence[int], value: str | None = None) -> None:

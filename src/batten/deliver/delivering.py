@@ -19,6 +19,7 @@ from batten.model.words import Takes
 from batten.plan.planned_items import PlannedItems
 from batten.run.context import Context
 from batten.run.report import Delivered
+from batten.sinks.base import RejectedBatchesError
 
 if TYPE_CHECKING:
     from batten.deliver.route import Route
@@ -203,12 +204,19 @@ class Deliverer:
                 ) from rejection
 
     def finish(self, batches: int) -> None:
-        """All of the complete dataset is at every destination when this returns."""
+        """All of the complete dataset is at every destination when this returns. Raises
+        `RejectedBatchesError` where one can't take some items: their batches are withdrawn."""
         if self._result is not None:
             self._agree_on(self._result, batches)
         for route in self._routes:
             with self._context.timed("deliver"):
-                route.finish(batches)
+                try:
+                    route.finish(batches)
+                except RejectedBatchesError as error:
+                    for batch, rejection in error.batches.items():
+                        self._refuse_split(route, batch, rejection)
+                    self.withdraw(error.batches)
+                    raise
 
     def _agree_on(self, result: AppliedResult, batches: int) -> None:
         """What the function made is there, if a destination lacks something. Where that is of

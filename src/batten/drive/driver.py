@@ -136,7 +136,7 @@ class Driver:
             for event in workforce.executor.wait(0):
                 if isinstance(event, Told) and isinstance(event.value, Portion):
                     context.executed_items += event.value.executed
-            context.adopted_items = self._schedule.adopted_items
+            context.adopted_items += self._schedule.adopted_items
             if is_noted:
                 with suppress(Exception):
                     delete(self._storage, self._layout.in_flight(context.run))

@@ -54,6 +54,7 @@ from batten.run.run_options import RunOptions
 from batten.run.telling.events import tell_events
 from batten.run.telling.recording import RunRecord, recorded, refusals_logged
 from batten.run.telling.watching import RunWatcher
+from batten.sinks.base import RejectedBatchesError
 from batten.sources.base import without_changes
 from batten.storage.base import Store
 from batten.storage.changing.publishing import make_folders
@@ -61,6 +62,7 @@ from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locking.upkeep import take_lock
 
 if TYPE_CHECKING:
+    from batten.drive.driver import Driver
     from batten.drive.successors.successor import Successor
     from batten.sources.finished import FinishedRows
 
@@ -370,13 +372,21 @@ def _go_on(
     left = replace(dataset.accounts, pending=sum(plan.batch(each).items for each in work.pending))
     refuse_unfit(context, [check_disk(context, dataset.observation, left)])
     record.begin()
+    driver: Driver | None = None
     rejected = deliverer.take(())
-    if work.pending or work.to_reopen or rejected:
-        with collector_paused():
-            from batten.drive.driver import Driver
+    while True:
+        if work.pending or work.to_reopen or rejected:
+            with collector_paused():
+                from batten.drive.driver import Driver
 
-        driver = Driver(context, dataset, plan, record, deliverer, RoomWatch(context, plan, left))
-        driver.drive(work, rejected)
-    with context.timed("account"):
-        status, accounts, rows = close(context, plan, deliverer)
-    return make_report(context, status, accounts, rows, seen)
+            if driver is None:
+                room = RoomWatch(context, plan, left)
+                driver = Driver(context, dataset, plan, record, deliverer, room)
+            driver.drive(work, rejected)
+        try:
+            with context.timed("account"):
+                status, accounts, rows = close(context, plan, deliverer)
+        except RejectedBatchesError as error:  # decision 0161
+            work, rejected = NOTHING, error.batches
+        else:
+            return make_report(context, status, accounts, rows, seen)

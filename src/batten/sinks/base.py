@@ -32,6 +32,10 @@ def _no_item() -> Any:
     raise LookupError("what is staged is no single item")
 
 
+def _no_batches() -> Iterator[Staged]:
+    return iter(())
+
+
 @value_class
 class Staged:
     """A batch, or a whole dataset, that is sealed and durable.
@@ -50,6 +54,7 @@ class Staged:
         load_keys: Gives the keys of all its items.
         is_whole: Whether these are all rows of the dataset, whichever it had before.
         more_tokens: Those of the other batches, where it is more than one.
+        split: Gives its batches one by one, where it is made of several; by default there are none.
     """
 
     token: Token
@@ -64,6 +69,7 @@ class Staged:
     load_keys: Callable[[], list[str]] = list
     is_whole: bool = False
     more_tokens: tuple[Token, ...] = ()
+    split: Callable[[], Iterator[Staged]] = _no_batches
 
     @property
     def tokens(self) -> tuple[Token, ...]:
@@ -83,6 +89,18 @@ class RejectedError(Exception):
         super().__init__(str(next(iter(errors.values()))))
         self.errors = errors
         self.is_outdated = is_outdated
+
+
+class RejectedBatchesError(Exception):
+    """A destination that takes all batches in one step can't take some items; nothing is there.
+
+    Args:
+        batches: What it can't take, by the number of the batch.
+    """
+
+    def __init__(self, batches: Mapping[int, RejectedError]) -> None:
+        super().__init__(str(next(iter(batches.values()))))
+        self.batches = batches
 
 
 @value_class
@@ -203,6 +221,7 @@ class Destination(Protocol):
             InconsistentError: It has other content under the same name, that can't be brought up to
                 this. Nothing was changed.
             RejectedError: It can't take some of the items. Nothing was published.
+            RejectedBatchesError: The same of what `is_whole`. Nothing was published.
             BusyError: Another process has taken over the name that this one publishes under.
             StorageError: Nothing was published.
         """

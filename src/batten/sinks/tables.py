@@ -17,8 +17,8 @@ from batten.errors import BATCHES_KEPT, InconsistentError, refused_there
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import RejectedError, Staged
-from batten.sinks.rows.rejecting import find_rejected, tell_reason
-from batten.sinks.rows.replacing import refuse_others, refuse_unstorable
+from batten.sinks.rows.rejecting import reject
+from batten.sinks.rows.replacing import refuse_others
 from batten.sinks.rows.revisions import select_lacking
 
 if TYPE_CHECKING:
@@ -115,14 +115,12 @@ def publish_rows(
         if not is_cleared and not (staged.is_whole and is_keyed):
             lacking = select_lacking(staged, had[0].outcomes if had[0] else "", target)
     if (error := transaction.attempt(staged.schema, lacking.read())) is not None:
-        if staged.is_whole:
-            raise refuse_unstorable(target, error, tell_reason(error))
-        rejected = _store_others(transaction, staged, lacking, target)
+        rejection = _store_others(transaction, staged, lacking, target, error)
         # Rows that are there already are refused, too. So look first whether another was quicker.
         if transaction.find(staged.tokens) != had:
             return PublishEnd.LOST_RACE
-        if rejected:
-            raise RejectedError(rejected)
+        if not isinstance(rejection, RejectedError) or rejection.errors:
+            raise rejection
     return _claim_all(transaction, staged, had)
 
 
@@ -139,7 +137,7 @@ def replace_rows(
         raise refuse_others(target, held)
     transaction.empty(staged.token, where)
     if (error := transaction.attempt(staged.schema, staged.read())) is not None:
-        raise refuse_unstorable(target, error, tell_reason(error))
+        raise _store_others(transaction, staged, staged, target, error)
     return _claim_all(transaction, staged, [None] * len(had))
 
 
@@ -159,9 +157,9 @@ def _claim_all(
 
 
 def _store_others(
-    transaction: TableTransaction, staged: Staged, lacking: Staged, target: str
-) -> dict[int, Exception]:
+    transaction: TableTransaction, staged: Staged, lacking: Staged, target: str, error: Exception
+) -> Exception:
     def attempt(rows: pa.Table) -> Exception | None:
         return transaction.attempt(staged.schema, rows.to_batches())
 
-    return find_rejected(staged, lacking, attempt, target)
+    return reject(staged, lacking, attempt, target, error)

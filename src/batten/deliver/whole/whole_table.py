@@ -7,8 +7,9 @@ whole (decision 0100).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from batten.deliver.whole.table_route import TableRoute
@@ -35,7 +36,7 @@ class WholeTableRoute(TableRoute):
         """It takes whatever there is at the end."""
 
     def rehearse(self, batch: int) -> None:
-        """Nobody knows before the end."""
+        """Nobody knows before the end: rows that are there make way first (decision 0161)."""
 
     def withdraw(self, batches: Collection[int]) -> None:
         """It has none of them."""
@@ -73,8 +74,14 @@ class WholeTableRoute(TableRoute):
         staged = replace(self._supply.stage_all(batches), is_whole=True)
         if self._result is not None:
             staged = self._result.stage(staged)
+        else:
+            staged = replace(staged, split=partial(self._split, batches))
         token, *others = self._list_tokens(batches, staged.token.digest)
         return replace(staged, token=token, more_tokens=tuple(others))
+
+    def _split(self, batches: int) -> Iterator[Staged]:
+        commits = map(self._supply.load_commit, range(batches))
+        return (self._supply.stage(each, self._supply.token(each)) for each in commits)
 
     def can_start_anew(self) -> bool:
         record = self._book.find()

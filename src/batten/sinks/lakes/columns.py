@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from batten.errors import InconsistentError, RefusedError, refused_there
 from batten.model.disk.destinations.tokens import Token
 from batten.model.telling.type_names import show_type
-from batten.sinks.base import RejectedError, Staged
+from batten.sinks.base import Staged
 from batten.sinks.lakes.by_key import keep_last
-from batten.sinks.rows.rejecting import UnstorableError, find_rejected, tell_reason
+from batten.sinks.rows.rejecting import UnstorableError, reject, tell_reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,7 +142,7 @@ def fit_rows(
     try:
         fitted = fit(pa.Table.from_batches(lacking.read(), schema=staged.schema))
     except UnstorableError as error:
-        raise RejectedError(find_rejected(staged, lacking, attempt, target)) from error
+        raise reject(staged, lacking, attempt, target, error) from error
     return None if is_same else fitted
 
 

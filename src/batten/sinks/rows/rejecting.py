@@ -2,7 +2,8 @@
 
 A database names a wrong value, or not even that, but never an item. So halves of the batch are
 tried until the items are alone that can't be stored. Those go into quarantine; the batch is made
-anew without them (decision 0050).
+anew without them (decision 0050). Of all rows of a dataset each batch is tried like that (decision
+0161).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from batten.errors import BATCHES_KEPT, RefusedError
 from batten.model.disk.outcomes import decode_outcomes
-from batten.sinks.base import Staged
+from batten.sinks.base import RejectedBatchesError, RejectedError, Staged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +44,35 @@ def find_rejected(
     search = _RowSearch(table, spans, attempt, target)
     search.halve(0, len(spans))
     return search.rejected
+
+
+def reject(
+    staged: Staged, lacking: Staged, attempt: Attempt, target: str, error: Exception
+) -> Exception:
+    """What is to be raised where those rows can't be stored together, by that error: which items
+    are to blame, or that none is. All others are stored."""
+    if not staged.is_whole:
+        return RejectedError(find_rejected(staged, lacking, attempt, target))
+    found, with_rows = {}, 0
+    for batch in staged.split():
+        with_rows += sum(outcome.has_rows for outcome in decode_outcomes(batch.outcomes))
+        rejected = find_rejected(batch, batch, attempt, target)
+        if rejected and batch.token.batch is not None:
+            found[batch.token.batch] = RejectedError(rejected)
+    # If it takes none, that is the table's fault, and what it has is not replaced by nothing.
+    is_of_items = 0 < sum(len(each.errors) for each in found.values()) < with_rows
+    return RejectedBatchesError(found) if is_of_items else _refuse_row(target, error)
+
+
+def _refuse_row(target: str, error: Exception) -> RefusedError:
+    """Where no item can be set aside for it."""
+    refused = RefusedError(
+        f"{target} can't hold a row: {tell_reason(error)}.",
+        safe="Nothing was changed there; it holds what it held.",
+        next="Correct the table, or the function that makes the rows, then run again.",
+    )
+    refused.__cause__ = error
+    return refused
 
 
 class _RowSearch:

@@ -75,7 +75,10 @@ def stage_with(staged: Staged, where: Mapping[str, str], target: str) -> Staged:
         encoded: bytes = encode_rows(pa.Table.from_batches(read(), schema)).to_pybytes()
         return encoded
 
-    return replace(staged, schema=schema, read=read, load=load)
+    def split() -> Iterator[Staged]:
+        return (stage_with(each, where, target) for each in staged.split())
+
+    return replace(staged, schema=schema, read=read, load=load, split=split)
 
 
 def _fill(
@@ -122,14 +125,3 @@ def refuse_others(target: str, held: str) -> RefusedError:
         'Name which rows are this run\'s, by a column: where={"run_date": "{run_date}"}; '
         "or give all runs that share the table one name, dataset=…; or write to another table.",
     )
-
-
-def refuse_unstorable(target: str, error: Exception, reason: str) -> RefusedError:
-    """Where a table can't hold a row, and no item can be set aside for it."""
-    refused = RefusedError(
-        f"{target} can't hold a row: {reason}.",
-        safe="Nothing was changed there; it holds what it held.",
-        next="Correct the table, or the function that makes the rows, then run again.",
-    )
-    refused.__cause__ = error
-    return refused

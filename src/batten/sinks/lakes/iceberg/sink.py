@@ -28,7 +28,13 @@ from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.telling.hiding import is_secret
 from batten.model.value_class import value_class
 from batten.optional import ensure_optional
-from batten.sinks.base import LedgerPlace, RejectedError, Staged, TableSink
+from batten.sinks.base import (
+    LedgerPlace,
+    RejectedBatchesError,
+    RejectedError,
+    Staged,
+    TableSink,
+)
 from batten.sinks.databases.sqlite_commits import make_commits_durable
 from batten.sinks.databases.watchdog import Answer, advise_waiting, await_answer
 from batten.sinks.failures import refused, unreached
@@ -309,7 +315,7 @@ class IcebergDestination:
 
         try:
             yield
-        except (BattenError, RejectedError):
+        except (BattenError, RejectedError, RejectedBatchesError):
             raise
         except exceptions.NoSuchTableError as error:
             raise tell_gone(self._target) from error
