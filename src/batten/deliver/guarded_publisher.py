@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from batten.deliver.publisher import make_record, name_staged
 from batten.deliver.rolling_up import RollingUp
+from batten.ledger.commit_records import rebuild_records
 from batten.ledger.guarded import carry_out, taken_over
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import Layout
@@ -21,7 +22,6 @@ from batten.model.rules.guards import PUBLISHING, RETRYING, GuardedStep, IfOther
 from batten.run.clock import utc_now
 from batten.storage.base import Put, PutAnswer, Store
 from batten.storage.changing.publishing import delete
-from batten.storage.local.locking.upkeep import rebuild_records
 from batten.work.tasks import Sealed
 
 

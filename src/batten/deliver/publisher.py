@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from batten.errors import InconsistentError
+from batten.ledger.commit_records import retire_earlier
 from batten.model.disk.names import Layout
 from batten.model.disk.published import fields_of
 from batten.model.disk.records import CommitRecord, encode_record, version_for
@@ -19,7 +20,6 @@ from batten.run.clock import utc_now
 from batten.storage.base import Folder
 from batten.storage.changing.publishing import create_many
 from batten.storage.changing.setting_aside import set_aside_many
-from batten.storage.local.locking.upkeep import retire_earlier
 from batten.work.tasks import Sealed
 
 

@@ -42,7 +42,7 @@ from batten.run.found.found_dataset import FoundDataset, look_again
 from batten.run.report import Report
 from batten.run.telling.recording import RunRecord
 from batten.sources.finished import FinishedItems, FinishedRows, give_rows
-from batten.storage.local.locking.upkeep import delete_orphans
+from batten.storage.changing.orphans import delete_orphans
 
 
 def refuse_unadoptable(pipeline: Definition) -> None:

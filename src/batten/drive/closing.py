@@ -7,6 +7,7 @@ from contextlib import suppress
 from batten.deliver.delivering import Deliverer
 from batten.drive.handing_out.flight import forget
 from batten.errors import BattenError, InconsistentError
+from batten.ledger.commit_records import rebuild_records
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.generations import find_current
@@ -30,8 +31,8 @@ from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, observe_free, refuse_damaged
 from batten.run.report import Report
+from batten.storage.changing.orphans import delete_orphans
 from batten.storage.changing.publishing import create
-from batten.storage.local.locking.upkeep import delete_orphans, rebuild_records
 
 
 def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus, Accounts, int]:

@@ -59,7 +59,7 @@ from batten.sources.base import without_changes
 from batten.storage.base import Store
 from batten.storage.changing.publishing import make_folders
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locking.upkeep import take_lock
+from batten.storage.local.locking.output_lock import take_lock
 
 if TYPE_CHECKING:
     from batten.drive.driver import Driver

@@ -36,8 +36,9 @@ from batten.run.found.found_dataset import observe_free, refuse_damaged
 from batten.run.report import Finalized, Report
 from batten.storage.addresses import STORES
 from batten.storage.base import Store
+from batten.storage.changing.orphans import delete_orphans
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locking.upkeep import delete_orphans, take_lock
+from batten.storage.local.locking.output_lock import take_lock
 
 PART_ROWS_MAX = 1 << 17
 PART_BYTES = 1 << 26

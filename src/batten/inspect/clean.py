@@ -29,8 +29,8 @@ from batten.model.rules.tree_recovery import JournalState
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry
+from batten.storage.changing.orphans import delete_orphans, delete_staged_orphans
 from batten.storage.local.locking.locks import busy_error
-from batten.storage.local.locking.upkeep import delete_orphans, delete_staged_orphans
 from batten.transactions.entry import TreePlace, hold_unrecovered, locate_tree
 
 

@@ -23,6 +23,7 @@ from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.paths.output_path import Place
 from batten.inspect.paths.owning import hold_lock, refuse_unknown
 from batten.inspect.verifying.verify import find_faults
+from batten.ledger.commit_records import rebuild_records, retire_earlier
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.files.schema_file import rebuild_schema
@@ -35,14 +36,10 @@ from batten.model.rules.findings import DAMAGE, UNRECOVERABLE, Code, Finding, Se
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry, Folder, Store
+from batten.storage.changing.orphans import delete_staged_orphans
 from batten.storage.changing.publishing import create, make_folders
 from batten.storage.changing.setting_aside import set_aside
 from batten.storage.local.locking.locks import busy_error
-from batten.storage.local.locking.upkeep import (
-    delete_staged_orphans,
-    rebuild_records,
-    retire_earlier,
-)
 from batten.storage.relative import folder_of
 
 RUN = "recover"

@@ -26,9 +26,10 @@ from batten.pipeline.pipeline import Pipeline
 from batten.run.signals import StopSignals
 from batten.sources.landed import LandedSource, list_landed
 from batten.storage.addresses import local_path
+from batten.storage.changing.orphans import delete_orphans, find_throwaway
 from batten.storage.changing.publishing import create
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locking.upkeep import delete_orphans, find_throwaway, take_lock
+from batten.storage.local.locking.output_lock import take_lock
 
 Stream = Iterable[Any] | Callable[[int], Iterable[Any]]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from batten.errors import refused_there
 from batten.model.telling.counts import count_of
-from batten.sinks.tables import TOKENS
+from batten.sinks.databases.tables import TOKENS
 
 
 def refuse_alike(target: str, columns: Iterable[str]) -> None:

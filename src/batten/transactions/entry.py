@@ -20,8 +20,8 @@ from batten.model.rules.tree_recovery import Remedy
 from batten.model.value_class import value_class
 from batten.printable import warn
 from batten.storage.addresses import local_path
+from batten.storage.changing.orphans import find_throwaway
 from batten.storage.local.locking import locks
-from batten.storage.local.locking.upkeep import find_throwaway
 from batten.storage.local.tree import Tree, TreeLock, open_tree
 from batten.transactions.journals import token_name
 from batten.transactions.recovery import Recovered, recover_tree

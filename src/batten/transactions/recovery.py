@@ -13,7 +13,7 @@ from batten.model.disk.trees.tree_names import TreeLayout, is_change_throwaway
 from batten.model.rules.tree_recovery import REMEDIES, Remedy
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
-from batten.storage.local.locking.upkeep import find_throwaway
+from batten.storage.changing.orphans import find_throwaway
 from batten.storage.local.tree import Tree
 from batten.storage.relative import last_piece
 from batten.transactions.journals import FoundJournal, find_journal, remove_journal

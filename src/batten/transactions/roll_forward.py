@@ -17,8 +17,8 @@ from batten.model.disk.trees.tree_names import TreeLayout, is_change_throwaway
 from batten.model.rules.tree_recovery import FoundAtPath, FoundStaged, RollStep, decide_step
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
+from batten.storage.changing.orphans import find_throwaway
 from batten.storage.changing.publishing import fresh_name
-from batten.storage.local.locking.upkeep import find_throwaway
 from batten.storage.local.tree import NameStatus, Tree
 from batten.storage.relative import folder_of, last_piece
 from batten.transactions.copying import copy_file

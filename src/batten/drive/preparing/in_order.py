@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from batten.drive.preparing.config import make_config, put_config
 from batten.errors import RefusedError
+from batten.ledger.commit_records import rebuild_records, retire_earlier, withdraw_parts
 from batten.ledger.facts.secrecy import take_out, take_out_of_fresh
 from batten.ledger.files.schema_file import rebuild_schema
 from batten.model.disk.names import Layout
@@ -21,13 +22,8 @@ from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, is_blank
 from batten.storage.base import Folder
+from batten.storage.changing.orphans import delete_orphans
 from batten.storage.changing.publishing import replace as replace_file
-from batten.storage.local.locking.upkeep import (
-    delete_orphans,
-    rebuild_records,
-    retire_earlier,
-    withdraw_parts,
-)
 
 
 def bring_in_order(context: Context, dataset: FoundDataset) -> bool:

@@ -23,8 +23,8 @@ from batten.run.checks import check_disk, refuse_unfit
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, look, observe_free, refuse_other_job
+from batten.storage.changing.orphans import delete_staged_orphans
 from batten.storage.changing.publishing import make_folders
-from batten.storage.local.locking.upkeep import delete_staged_orphans
 from batten.work.submitting.settling import settle_submissions
 
 

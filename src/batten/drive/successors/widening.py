@@ -29,8 +29,8 @@ from batten.run.found.earlier import Earlier, take_earlier
 from batten.run.found.found_dataset import FoundDataset, observe_free
 from batten.sources.base import is_read_once
 from batten.storage.base import Folder
+from batten.storage.changing.orphans import delete_staged_orphans
 from batten.storage.changing.publishing import create, put_aside
-from batten.storage.local.locking.upkeep import delete_staged_orphans
 from batten.work.submitting.settling import settle_submissions
 from batten.work.workforce import find_columns
 

@@ -37,7 +37,7 @@ from batten.sources.landed import read_whole
 from batten.sources.landed_uses import find_use, list_uses
 from batten.storage.base import Entry
 from batten.storage.changing.publishing import delete, replace, sync_names
-from batten.storage.local.locking.upkeep import take_lock
+from batten.storage.local.locking.output_lock import take_lock
 from batten.storage.relative import last_piece
 
 _DONE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})

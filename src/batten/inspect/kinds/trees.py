@@ -17,7 +17,7 @@ from batten.model.rules.states import Damage, Facts, Ground, Verdict, decide_sta
 from batten.model.rules.tree_recovery import REMEDIES, JournalState, Remedy, RollStep
 from batten.model.value_class import value_class
 from batten.storage.base import Entry, describe_kind
-from batten.storage.local.locking.upkeep import find_throwaway
+from batten.storage.changing.orphans import find_throwaway
 from batten.storage.local.tree import Tree
 from batten.storage.relative import last_piece
 from batten.transactions.entry import TreePlace, locate_tree

@@ -8,7 +8,7 @@ from batten.ledger.facts.observation import Observation
 from batten.ledger.judge import Judgement, judge
 from batten.model.words import State
 from batten.storage.base import Lock
-from batten.storage.local.locking.upkeep import take_lock
+from batten.storage.local.locking.output_lock import take_lock
 
 
 def hold_lock(place: Place, observation: Observation) -> Lock:

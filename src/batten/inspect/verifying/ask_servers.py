@@ -22,7 +22,7 @@ from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.commands import command
 from batten.optional import ensure_optional
-from batten.sinks.tables import TOKENS
+from batten.sinks.databases.tables import TOKENS
 
 SECONDS_MAX = 60
 

@@ -25,8 +25,8 @@ from batten.plan.storing import delete_segments
 from batten.run.context import Context
 from batten.run.found.found_dataset import observe_free
 from batten.run.telling.run_log import RunLogWriter
+from batten.storage.changing.orphans import delete_orphans, find_throwaway
 from batten.storage.changing.publishing import delete
-from batten.storage.local.locking.upkeep import delete_orphans, find_throwaway
 
 
 class RunRecord:

@@ -30,16 +30,16 @@ from batten.sinks.databases.postgres_rows import (
     identify_tokens,
     name_columns,
 )
-from batten.sinks.databases.watchdog import Watchdog, advise_waiting
-from batten.sinks.failures import refused, unreached
-from batten.sinks.named import refuse_long, refuse_own_name
-from batten.sinks.rows.replacing import is_bare, schema_with, stage_with
-from batten.sinks.tables import (
+from batten.sinks.databases.tables import (
     compare_tokens,
     publish_rows,
     refuse_missing_columns,
     replace_rows,
 )
+from batten.sinks.databases.watchdog import Watchdog, advise_waiting
+from batten.sinks.failures import refused, unreached
+from batten.sinks.named import refuse_long, refuse_own_name
+from batten.sinks.rows.replacing import is_bare, schema_with, stage_with
 from batten.storage.addresses import refuse_other_database
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from batten.errors import BATCHES_KEPT, RefusedError
 from batten.model.disk.destinations.tokens import Token
 from batten.sinks.base import Staged
 from batten.sinks.databases.copying import encode_copy, has_nanoseconds, refuse_fine
+from batten.sinks.databases.tables import TOKENS, EarlierPublication
 from batten.sinks.databases.watchdog import Watchdog
 from batten.sinks.rows.rejecting import UnstorableError
 from batten.sinks.rows.replacing import tell_others
-from batten.sinks.tables import TOKENS, EarlierPublication
 
 if TYPE_CHECKING:
     import psycopg

@@ -19,13 +19,7 @@ from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import LedgerPlace, Staged, TableSink
 from batten.sinks.databases.sqlite_commits import make_commits_durable
-from batten.sinks.failures import refused, unreached
-from batten.sinks.located import show_here
-from batten.sinks.named import refuse_alike, refuse_own_name
-from batten.sinks.rows.json_values import to_json
-from batten.sinks.rows.plain_values import as_seconds, list_values
-from batten.sinks.rows.replacing import is_bare, schema_with, stage_with, tell_others
-from batten.sinks.tables import (
+from batten.sinks.databases.tables import (
     TOKENS,
     EarlierPublication,
     compare_tokens,
@@ -33,6 +27,12 @@ from batten.sinks.tables import (
     refuse_missing_columns,
     replace_rows,
 )
+from batten.sinks.failures import refused, unreached
+from batten.sinks.located import show_here
+from batten.sinks.named import refuse_alike, refuse_own_name
+from batten.sinks.rows.json_values import to_json
+from batten.sinks.rows.plain_values import as_seconds, list_values
+from batten.sinks.rows.replacing import is_bare, schema_with, stage_with, tell_others
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.there import exists

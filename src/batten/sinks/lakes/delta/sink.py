@@ -55,8 +55,8 @@ from batten.sinks.located import locate_file
 from batten.sinks.named import refuse_alike
 from batten.sinks.rows.replacing import is_bare, refuse_others, schema_with, stage_with, tell_others
 from batten.sinks.rows.revisions import select_lacking
+from batten.storage.changing.orphans import find_throwaway
 from batten.storage.changing.publishing import create
-from batten.storage.local.locking.upkeep import find_throwaway
 from batten.storage.relative import last_piece
 
 if TYPE_CHECKING:

@@ -57,9 +57,9 @@ from batten.sinks.lakes.iceberg.places import find_database, find_places
 from batten.sinks.named import refuse_alike
 from batten.sinks.rows.replacing import is_bare, refuse_others, schema_with, stage_with
 from batten.sinks.rows.revisions import select_lacking
+from batten.storage.changing.orphans import find_throwaway
 from batten.storage.changing.publishing import create
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locking.upkeep import find_throwaway
 from batten.storage.relative import folder_of
 
 if TYPE_CHECKING:
