@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.terminals import read_rest
 
 from batten.cli.main import main
 from batten.model.disk.records import Config
@@ -254,10 +255,7 @@ def test_a_terminal_shows_a_bar_that_leaves_nothing_behind(job: Folder) -> None:
         env=os.environ | {"TERM": "xterm"},
     )
     os.close(follower)
-    shown = b""
-    while data := _read_terminal(leader):
-        shown += data
-    os.close(leader)
+    shown = read_rest(leader)
     assert running.wait() == 3
     assert running.stdout is not None
     assert running.stdout.read() == b""
@@ -269,13 +267,6 @@ def test_a_terminal_shows_a_bar_that_leaves_nothing_behind(job: Folder) -> None:
     assert screen[0] == "First item that failed: '3': ValueError: three"
     assert screen[1] == "out: complete; the accounts are closed."
     assert not any("/40 items" in line for line in screen)
-
-
-def _read_terminal(leader: int) -> bytes:
-    try:
-        return os.read(leader, 65536)
-    except OSError:  # the other side is closed
-        return b""
 
 
 def _screen(text: str) -> list[str]:

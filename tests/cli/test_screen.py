@@ -12,6 +12,7 @@ from fcntl import ioctl
 from pathlib import Path
 
 import pytest
+from tests.terminals import read_rest
 
 import batten
 from batten.cli.looking.screen import count_rows, fit, fit_watch
@@ -120,22 +121,12 @@ def test_in_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         timeout=60,
     )
     os.close(follower)
-    told = b""
-    while piece := _read(leader):
-        told += piece
-    os.close(leader)
+    told = read_rest(leader)
     assert ended.returncode == 10, ended.stderr
     lines = told.decode().replace("\r\n", "\n").splitlines()
     assert lines[0].startswith("INTERRUPTED")
     assert sum(count_rows(line, 80) for line in lines) <= 22
     assert "  next     batten run job.py --jobs 1" in lines
-
-
-def _read(leader: int) -> bytes:
-    try:
-        return os.read(leader, 65536)
-    except OSError:
-        return b""
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

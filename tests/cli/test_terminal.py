@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
-import subprocess
 import sys
 import unicodedata
 from pathlib import Path
 
 import pytest
+from tests.terminals import watch_terminal
 
 import batten
 from batten.cli.main import guard, main
@@ -197,26 +196,9 @@ def test_errors_are_shown_escaped_by_programs_too() -> None:
 
 
 def test_the_bar_moves_the_cursor_and_nothing_else_does(folder: Path) -> None:
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "batten", "run", "job.py", PARAMETER, "--jobs", "1"],
-        cwd=folder,
-        stderr=follower,
-        stdout=follower,
-        env=os.environ | {"TERM": "xterm", "NO_COLOR": "1"},
-    )
-    os.close(follower)
-    data = b""
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        data += piece
-    os.close(leader)
-    assert process.wait(timeout=60) == 3
+    words = [sys.executable, "-m", "batten", "run", "job.py", PARAMETER, "--jobs", "1"]
+    code, data = watch_terminal(words, folder, NO_COLOR="1")
+    assert code == 3
     assert b"First item that failed" in data
     told = data.replace(b"\r\x1b[2K", b"").replace(b"\r\n", b"\n")
     assert find_controls(told) == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
 import subprocess
 import sys
@@ -12,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.terminals import watch_terminal
 
 JOB = """
 import sys
@@ -55,7 +54,8 @@ def watch(tmp_path: Path) -> Watch:
 
     def run(text: str, **env: str) -> tuple[int, str]:
         write(tmp_path, text)
-        return watch_terminal([sys.executable, "program.py"], tmp_path, **env)
+        code, told = watch_terminal([sys.executable, "program.py"], tmp_path, **env)
+        return code, told.decode(errors="replace")
 
     return run
 
@@ -65,35 +65,15 @@ def write(folder: Path, text: str) -> None:
     (folder / "program.py").write_text(f'{JOB}\nif __name__ == "__main__":\n{body}')
 
 
-def watch_terminal(words: list[str], folder: Path, **env: str) -> tuple[int, str]:
-    """What a terminal gets of a command, and its exit code."""
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        words,
-        cwd=folder,
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        env=os.environ | {"TERM": "xterm"} | env,
-    )
-    os.close(follower)
-    data = b""
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        data += piece
-    os.close(leader)
-    return process.wait(timeout=60), data.decode(errors="replace")
-
-
 @pytest.fixture
 def watch_command(tmp_path: Path) -> Watch:
     """Runs a command in a terminal: its exit code, and all that the terminal got."""
-    return lambda words, **env: watch_terminal(words, tmp_path, **env)
+
+    def run(words: list[str], **env: str) -> tuple[int, str]:
+        code, told = watch_terminal(words, tmp_path, **env)
+        return code, told.decode(errors="replace")
+
+    return run
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.terminals import read_rest
 
 from batten.cli.text.watch_text import list_lines
 from batten.inspect.watching import FailureKind, InHand, Sight, Watcher
@@ -165,22 +166,13 @@ def test_in_a_terminal_until_the_run_ends(job: Folder, run: Run) -> None:
     while b"in hand  1 item\r\n           key 06: for 0:0" not in told:
         told += os.read(leader, 65536)
     assert run.finish() == 3
-    while piece := _read(leader):
-        told += piece
-    os.close(leader)
+    told += read_rest(leader)
     assert watching.wait(timeout=60) == 0
     shown = told.decode()
     assert shown.startswith("RUNNING  out  since ")
     erased, _, rest = shown.rpartition("\x1b[J")
     assert erased
     assert rest.startswith("COMPLETE  out\r\n")
-
-
-def _read(leader: int) -> bytes:
-    try:
-        return os.read(leader, 65536)
-    except OSError:
-        return b""
 
 
 def test_a_run_that_has_ended_is_shown_as_it_is(job: Folder, run: Run) -> None:
@@ -211,9 +203,7 @@ def test_as_json_a_look_is_an_object_on_a_line(job: Folder, run: Run) -> None:
         *("state", "path", "items", "rows", "since", "rate", "in_hand", "failures", "signal")
     }
     assert run.finish() == 3
-    while piece := _read(leader):
-        told += piece
-    os.close(leader)
+    told += read_rest(leader)
     assert watching.wait(timeout=60) == 0
     looks = [json.loads(line) for line in told.splitlines()]
     assert [each["key"] for each in looks[-1]["quarantined"]] == ["01", "02", "03"]
