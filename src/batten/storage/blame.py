@@ -106,7 +106,7 @@ def _find_errno(error: BaseException) -> int | None:
         return _BY_SQLITE.get(code & 0xFF)
     if isinstance(error, OSError) and error.errno in _BY_ERRNO:
         return error.errno
-    is_start = isinstance(error, BlockingIOError) and _is_raised_in(error, _STARTERS)
+    is_start = isinstance(error, BlockingIOError) and _is_raised_at_start(error)
     if is_start or (isinstance(error, RuntimeError) and str(error) == _NO_THREAD):
         return errno.EAGAIN
     return None
@@ -126,6 +126,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         left += [other for other in (each.__cause__, each.__context__) if other is not None]
 
 
-def _is_raised_in(error: BaseException, modules: frozenset[str]) -> bool:
+def _is_raised_at_start(error: BaseException) -> bool:
+    """Whether a program or a process was to be started."""
     names = (frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__))
-    return any(name in modules for name in names)
+    return any(name in _STARTERS for name in names)

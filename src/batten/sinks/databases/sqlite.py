@@ -136,7 +136,7 @@ class SqliteDestination:
             return [TokenState.ABSENT for _ in tokens]
         with self._translated("Asking"):
             connection = self._connect()
-            if not self._has_table(TOKENS):
+            if not self._has_tokens():
                 return [TokenState.ABSENT for _ in tokens]
             found = dict(
                 connection.execute(
@@ -207,9 +207,9 @@ class SqliteDestination:
             self.close()
             raise
 
-    def _has_table(self, name: str) -> bool:
+    def _has_tokens(self) -> bool:
         query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-        return self._connect().execute(query, (name,)).fetchone() is not None
+        return self._connect().execute(query, (TOKENS,)).fetchone() is not None
 
     def _find_columns(self) -> list[str]:
         with self._translated("Looking at"):
