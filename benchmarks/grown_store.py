@@ -91,7 +91,7 @@ class GrownStore(ObjectStorage):
         segment = decode_record(Segment, kept[LAYOUT.segment(0)])
         kept[LAYOUT.segment(0)] = encode_record(replace(segment, items=count))
         if is_complete:
-            name = LAYOUT.complete_of(1, map(_version, range(self._batches)))
+            name = LAYOUT.complete_of(1, map(_version, range(self._batches)), {})
             sizes = [self._part + batch for batch in range(self._batches)]
             all_of = replace(one, source=count, committed=count, rows=count, part_sizes=sizes)
             kept[name] = encode_record(all_of)

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -64,6 +65,10 @@ def keep_all(rows: pa.Table) -> pa.Table:
     return rows
 
 
+def read_number(path: Path) -> dict[str, Any]:
+    return {"number": int(path.read_text())}
+
+
 def square_of(item: dict[str, Any]) -> dict[str, Any]:
     return square(item["number"])
 
@@ -81,6 +86,18 @@ def keyed(count: int = ITEMS) -> Pipeline:
     return written(batten.from_items(items, key="name").map(square_of))
 
 
+def changing(*numbers: int) -> Pipeline:
+    """The number of each item may be another one in another run, and those that are negative are
+    gone."""
+    items = [
+        {"name": f"item {place}", "number": number}
+        for place, number in enumerate(numbers)
+        if number >= 0
+    ]
+    source = batten.from_items(items, key="name", removed="drop")
+    return written(source.map(square_of))
+
+
 Act = Callable[[ObjectStorage], Any]
 
 
@@ -91,15 +108,18 @@ def run(pipeline: Pipeline, **options: Any) -> Act:
 
 
 class Scenario:
-    """What was done before, what two runs do now, and what a last one does."""
+    """What was done before, what two runs do now, and what a last one does. One of the two may have
+    an `earlier` source. `leaving` are squares that may go from a part."""
+
+    leaving: frozenset[int] = frozenset()
 
     def __init__(
         self, make: Callable[[int], Pipeline], *, was_run: bool, items: int, retries: bool
     ) -> None:
-        self.make, self.items, self.retries = make, items, retries
+        self.make, self.numbers, self.retries = make, range(items), retries
         self.was_run = was_run
         options = {"should_retry_quarantined": True} if retries else {}
-        self.act = run(make(items), **options)
+        self.act = self.earlier = run(make(items), **options)
         self.last = run(make(items))
 
     def begin(self) -> ObjectServer:
@@ -112,7 +132,25 @@ class Scenario:
         return server
 
 
+class Changing(Scenario):
+    """Items change, go and come between the runs."""
+
+    leaving = frozenset({0, 4, 16, 36, 121})
+
+    def __init__(self, *, was_run: bool) -> None:
+        first, then, now = (
+            changing(0, 1, 2, 3, 4),
+            changing(0, 1, 7, 3, 4, 5),
+            changing(11, 1, 7, 3, -1, 5, 6),
+        )
+        super().__init__(lambda _: first, was_run=was_run, items=0, retries=False)
+        self.numbers = [11, 1, 7, 3, 5, 6]
+        self.earlier, self.act, self.last = run(then), run(now), run(now)
+
+
 SCENARIOS = {
+    "change": Changing(was_run=True),
+    "change of none": Changing(was_run=False),
     "first": Scenario(ranged, was_run=False, items=ITEMS, retries=False),
     "first, keyed": Scenario(keyed, was_run=False, items=ITEMS, retries=False),
     "retry": Scenario(ranged, was_run=True, items=ITEMS, retries=True),
@@ -135,9 +173,11 @@ def look(server: ObjectServer, *, is_thorough: bool = False) -> tuple[Observatio
     return observation, judge(observation)
 
 
-def refuse_harm(server: ObjectServer, parts: dict[int, bytes]) -> None:
+def refuse_harm(
+    server: ObjectServer, parts: dict[int, bytes], leaving: frozenset[int] = frozenset()
+) -> None:
     """What must hold at any moment. `parts` are those that were there before, which it brings up to
-    date."""
+    date; `leaving` are the squares of items that may change or go."""
     observation, judgement = look(server)
     assert find_worst(judgement.findings) not in DOUBT, judgement.findings
     # What is known by roll-ups is what all records say.
@@ -151,28 +191,48 @@ def refuse_harm(server: ObjectServer, parts: dict[int, bytes]) -> None:
     for batch, before in parts.items():
         if found[batch] != before:
             rows = rows_of(found[batch])
-            assert all(row in rows for row in rows_of(before)), "a row was made again"
+            stay = (row for row in rows_of(before) if row["square"] not in leaving)
+            assert all(row in rows for row in stay), "a row was made again"
     parts.update(found)
     completion = observation.completion
     if completion is not None:
-        told = [tally_outcomes(decode_part(data).outcomes) for data in found.values()]
+        described = {batch: decode_part(data) for batch, data in found.items()}
+        told = [tally_outcomes(each.outcomes) for each in described.values()]
         assert completion.committed == sum(each[0] for each in told)
         assert completion.quarantined == sum(each[2] for each in told)
-        assert completion.source == sum(sum(each) for each in told)
+        removed = sum(each.removed for each in told)
+        assert completion.source == sum(sum(each) for each in told) - removed
+        plan = plan_of(server)
+        for batch, part in described.items():
+            wanted = plan.revision(plan.batch(batch))
+            assert part.revision >= wanted, "COMPLETE stands over rows of earlier versions"
+
+
+def plan_of(server: ObjectServer) -> Plan:
+    observation, _ = look(server)
+    storage = ObjectStorage(server)
+    return Plan(storage, LAYOUT, list(observation.segments), observation.revised)
 
 
 class WatchedServer(ObjectServer):
     """Looks after each change whether harm was done."""
 
-    def __init__(self, server: ObjectServer, *, keeps_conditions: bool = True) -> None:
+    def __init__(
+        self,
+        server: ObjectServer,
+        leaving: frozenset[int] = frozenset(),
+        *,
+        keeps_conditions: bool = True,
+    ) -> None:
         super().__init__(keeps_conditions=keeps_conditions)
+        self._leaving = leaving
         self.objects = dict(server.objects)
         self.parts = read_parts(ObjectStorage(self), LAYOUT)
 
     def apply(self, change: ChangeRequest) -> Any:
         answer = super().apply(change)
         if "/runs/" not in change.name and "/staged/" not in change.name:
-            refuse_harm(self, self.parts)
+            refuse_harm(self, self.parts, self._leaving)
         return answer
 
 
@@ -191,11 +251,11 @@ def finish(server: ObjectServer, scenario: Scenario, *, retried: bool = False) -
     ]
     numbers = Counter(row["square"] for row in rows)
     failing = {1} if retried else {1, 3}
-    must = {number**2 for number in range(scenario.items)} - {each**2 for each in failing}
-    assert set(numbers) >= must
+    all_of = {number**2 for number in scenario.numbers}
+    assert all_of >= set(numbers) >= all_of - {each**2 for each in failing}
     assert set(numbers.values()) == {1}
     accounts = judgement.accounts
-    assert accounts.source == scenario.items == accounts.committed + accounts.quarantined
+    assert accounts.source == len(scenario.numbers) == accounts.committed + accounts.quarantined
     assert len(rows) == accounts.committed
 
 
@@ -226,7 +286,7 @@ def test_killed_at_a_change(
     scenario: Scenario, death: Fate, most: int | None, seeded: Random
 ) -> None:
     for at in choose(count_changes(scenario.begin(), scenario.act), seeded, most):
-        server = WatchedServer(scenario.begin())
+        server = WatchedServer(scenario.begin(), scenario.leaving)
         with suppress(SenderDied):
             scenario.act(ObjectStorage(server, fate=once(at, death)))
         if seeded.random() < 0.5:
@@ -240,7 +300,7 @@ def test_an_answer_is_lost(
     scenario: Scenario, fate: Fate, most: int | None, seeded: Random
 ) -> None:
     for at in choose(count_changes(scenario.begin(), scenario.act), seeded, most):
-        server = WatchedServer(scenario.begin())
+        server = WatchedServer(scenario.begin(), scenario.leaving)
         report = scenario.act(ObjectStorage(server, fate=once(at, fate)))
         assert report.status is RunStatus.COMPLETE
         finish(server, scenario, retried=scenario.retries)
@@ -255,11 +315,31 @@ def test_overtaken_between_two_requests(
     def act(storage: ObjectStorage) -> Any:
         return scenario.act(storage).status
 
-    requests = count_requests(scenario.begin(), scenario.act)
+    def earlier(storage: ObjectStorage) -> Any:
+        return scenario.earlier(storage).status
+
+    requests = count_requests(scenario.begin(), scenario.earlier)
     for at in choose(requests, seeded, None if most is None else 2 * most):
-        server = WatchedServer(scenario.begin())
-        ended, _ = overtake(server, at, act, act, ends=(BusyError, SenderDied))
+        server = WatchedServer(scenario.begin(), scenario.leaving)
+        ended, _ = overtake(server, at, earlier, act, ends=(BusyError, SenderDied))
         assert RunStatus.COMPLETE in ended, ended
+        finish(server, scenario, retried=scenario.retries)
+
+
+@EVERY
+def test_overtaken_by_one_that_dies(scenario: Scenario, most: int | None, seeded: Random) -> None:
+    """It has said what is wanted, and has published none of it."""
+    requests = count_requests(scenario.begin(), scenario.earlier)
+    for at in choose(requests, seeded, None if most is None else 2 * most):
+        server = WatchedServer(scenario.begin(), scenario.leaving)
+
+        def dies(change: ChangeRequest) -> Fate:
+            return Fate.DIES_BEFORE if change.name.startswith(f"{LAYOUT.data}/") else Fate.DONE
+
+        def other(_: ObjectStorage, server: ObjectServer = server) -> Any:
+            return scenario.act(ObjectStorage(server, fate=dies))
+
+        overtake(server, at, scenario.earlier, other, ends=(BusyError, SenderDied))
         finish(server, scenario, retried=scenario.retries)
 
 
@@ -303,7 +383,7 @@ class Turns:
 @pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.crash)])
 def test_two_runs_at_once(scenario: Scenario, rounds: int, seeded: Random) -> None:
     for _ in range(rounds):
-        server = WatchedServer(scenario.begin())
+        server = WatchedServer(scenario.begin(), scenario.leaving)
         ended = run_two(scenario, server, seeded)
         # No answer may come so often that a run gives up.
         fair = BusyError | SenderDied | StorageError | RunStatus
@@ -317,7 +397,7 @@ def test_two_runs_on_a_store_that_knows_no_conditions_do_harm(
 ) -> None:
     """So the tests here can fail; and such a store must be refused before it is written to."""
     for _ in range(ROUNDS_MAX):
-        server = WatchedServer(scenario.begin(), keeps_conditions=False)
+        server = WatchedServer(scenario.begin(), scenario.leaving, keeps_conditions=False)
         if any(isinstance(each, AssertionError) for each in run_two(scenario, server, seeded)):
             return
     pytest.fail("no harm was seen")
@@ -354,9 +434,71 @@ def take_part(
     turns.wait("begin")
     try:
         with suppress(BattenError, AssertionError, KeyError):
-            do(scenario.act, server, ended, before=turns.wait, fate=choose)
+            is_first = threading.current_thread().name == "one"
+            act = scenario.earlier if is_first else scenario.act
+            do(act, server, ended, before=turns.wait, fate=choose)
     finally:
         turns.end()
+
+
+def test_what_a_dead_run_said_of_items_does_not_hide_their_change(tmp_path: Path) -> None:
+    """It died before its segment, so nothing was computed of what it saw."""
+    path = tmp_path / "one.txt"
+    act = run(written(batten.from_files(tmp_path / "*.txt", changed="content").map(read_number)))
+    path.write_text("1")
+    segments = count(1)
+
+    def die_at_segment(change: ChangeRequest) -> Fate:
+        is_segment = change.name == LAYOUT.segment(0)
+        return Fate.DIES_BEFORE if is_segment and next(segments) == 1 else Fate.DONE
+
+    server = ObjectServer()
+    with pytest.raises(SenderDied):
+        act(ObjectStorage(server, fate=die_at_segment))
+    path.write_text("2")
+    assert act(ObjectStorage(server)).executed_items == 1
+    (part,) = read_parts(ObjectStorage(server), LAYOUT).values()
+    assert [row["number"] for row in rows_of(part)] == [2]
+    assert act(ObjectStorage(server)).status is RunStatus.NOTHING_TO_DO
+
+
+def test_a_dataset_of_before_gets_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FAILING, "")
+    server = ObjectServer()
+    act = run(changing(0, 1, 2))
+    act(ObjectStorage(server))
+    revised = look(server)[0].revised
+    completions = {name for name in server.objects if name.startswith(LAYOUT.complete)}
+    for name in revised.keys() | completions:
+        del server.objects[name]
+    closing = act(ObjectStorage(server))
+    assert (closing.status, closing.executed_items) == (RunStatus.COMPLETE, 0)
+    assert look(server)[0].revised.keys() == revised.keys()
+    assert act(ObjectStorage(server)).status is RunStatus.NOTHING_TO_DO
+    again = run(changing(0, 5))(ObjectStorage(server))
+    assert (again.executed_items, again.removed_items) == (1, 1)
+
+
+def test_a_run_whose_versions_were_replaced_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run has seen other items, after this one had computed its own."""
+    monkeypatch.setenv(FAILING, "")
+    server = ObjectServer()
+    run(changing(0, 1, 2))(ObjectStorage(server))
+    is_done = False
+
+    def replace_versions(what: str) -> None:
+        nonlocal is_done
+        if not is_done and what.startswith("put_new") and LAYOUT.commits in what:
+            is_done = True
+            storage = ObjectStorage(server)
+            (name,) = look(server)[0].revised
+            data, version = storage.get(name)
+            storage.put_if(name, data + b"\0", version)
+
+    with pytest.raises(BusyError, match="versions"):
+        run(changing(9, 1, 2))(ObjectStorage(server, before=replace_versions))
+    assert is_done
+    assert look(server)[0].completion is None
 
 
 def test_what_needs_a_folder_is_refused(scenario: Scenario) -> None:

@@ -21,6 +21,7 @@ from batten.model.rules.guards import (
     PLANNING,
     PUBLISHING,
     RETRYING,
+    REVISING,
     ROLLING_UP,
     Guard,
     GuardedStep,
@@ -30,8 +31,9 @@ from batten.model.rules.guards import (
 )
 
 Content = Any
-"""Of a part: (epoch, quality, segment): which run made it, for which segment. Quality 0: an item
-of it failed; 1: tried again, and it did not. Of a segment: who planned it."""
+"""Of a part: (epoch, quality, segment, revision): which run made it, for which segment, and of
+which revision of its items. Quality 0: an item of it failed; 1: tried again, and it did not. Of a
+segment: who planned it. Of versions of items: (revision, epoch)."""
 
 Objects = frozenset[tuple[Any, Content]]
 Tables = dict[str, tuple[GuardedStep, ...]]
@@ -40,6 +42,7 @@ REAL: Tables = {
     "plan": PLANNING,
     "publish": PUBLISHING,
     "retry": RETRYING,
+    "revise": tuple(step for step in REVISING if step.thing is Thing.VERSIONS),
     "roll": ROLLING_UP,
     "complete": COMPLETING,
 }
@@ -71,6 +74,8 @@ class Run(NamedTuple):
     tasks: tuple[Task, ...] = ()
     at: int = 0
     parts: tuple[Content, ...] = ()
+    versions: Content = None
+    """Those of items, by which it goes."""
 
 
 class Change(NamedTuple):
@@ -92,13 +97,14 @@ class State(NamedTuple):
 ROLLED = 2
 """So many parts have a roll-up in common: all that there may be."""
 
-OLD = (0, 0, "first")
+OLD = (0, 0, "first", 0)
 """The content of the first part, which an earlier run has published."""
 
 BEGIN = State(
     frozenset(
         {
             (("SEGMENT", 0), "first"),
+            (("VERSIONS", 0), (0, 0)),
             (("QUARANTINE", 0, OLD), OLD),
             (("QUARANTINE", 0), OLD),
             (("PART", 0), OLD),
@@ -143,16 +149,25 @@ def list_goals(epoch: int, objects: Objects) -> Iterator[tuple[Task, ...]]:
     plan, parts = look(objects)
     segments = dict(objects)
     missing = tuple(
-        Task("publish", number, (epoch, 0, segments["SEGMENT", number]))
+        Task("publish", number, (epoch, 0, segments["SEGMENT", number], 0))
         for number, part in enumerate(parts)
         if part is None
     )
+    versions = segments["VERSIONS", 0]
+    wanted = versions[0]
+    again = Task("retry", 0, (epoch, 1, "first", wanted), parts[0])
+    revised = Task("revise", 0, (wanted + 1, epoch), versions)
+    later = Task("retry", 0, (epoch, 1, "first", wanted + 1), parts[0])
+    yield (revised, later, *missing)
+    if parts[0][3] < wanted:
+        yield (again, *missing)
+        return
     yield missing
     if plan == 1:
         mine = ("planned by", epoch)
-        yield (Task("plan", 1, mine), *missing, Task("publish", 1, (epoch, 0, mine)))
-    if parts[0] is not None and parts[0][1] == 0:
-        yield (Task("retry", 0, (epoch, 1, "first"), parts[0]), *missing)
+        yield (Task("plan", 1, mine), *missing, Task("publish", 1, (epoch, 0, mine, 0)))
+    if parts[0][1] == 0:
+        yield (again, *missing)
         yield (Task("retry", 0, parts[0], parts[0]), *missing)
 
 
@@ -170,7 +185,9 @@ def next_states(
                 plan, parts = look(state.objects)
                 for goal in list_goals(epoch, state.objects):
                     known = _know(parts, goal)
-                    run = Run(epoch, plan, goal, goal[0].first if goal else 0, known)
+                    versions = dict(state.objects)["VERSIONS", 0]
+                    at = goal[0].first if goal else 0
+                    run = Run(epoch, plan, goal, at, known, versions)
                     begun = _with(state, who, run)._replace(epoch=epoch)
                     yield f"{who} begins as {epoch}, and will do {goal}", begun
             continue
@@ -220,9 +237,10 @@ def _close(state: State, run: Run, tables: Tables) -> Run:
         part is not None and name_of(record, number, part) in found
         for number, part in enumerate(parts[: run.plan])
     )
-    if not is_closed:
+    if not is_closed or found["VERSIONS", 0] != run.versions:
         return Run()
-    return run._replace(tasks=(Task("complete", 0, (run.plan, parts[: run.plan])),), at=0)
+    accounts = (run.plan, parts[: run.plan], run.versions)
+    return run._replace(tasks=(Task("complete", 0, accounts),), at=0)
 
 
 def _take_step(
@@ -236,7 +254,7 @@ def _take_step(
     there = dict(objects).get(change.name)
     onward = _go_on(run, tables)
     if not is_done and there != task.mine:
-        is_alike = step.thing is Thing.PART and there[2] == task.mine[2]
+        is_alike = step.thing is Thing.PART and there[2:] == task.mine[2:]
         if step.if_other is IfOther.STOP or (step.if_other is IfOther.ADOPT and not is_alike):
             onward = Run()
         elif step.if_other is IfOther.ADOPT:
@@ -255,6 +273,8 @@ def _go_on(run: Run, tables: Tables) -> Run:
     if run.parts and tables[task.table][run.at].thing is Thing.PART:
         number = task.number
         run = run._replace(parts=(*run.parts[:number], task.mine, *run.parts[number + 1 :]))
+    if task.table == "revise":
+        run = run._replace(versions=task.mine)
     if at < len(tables[task.table]):
         return run._replace(at=at)
     if task.table == "complete":
@@ -269,10 +289,17 @@ def find_harm(before: State, after: State, tables: Tables) -> str:
     plan, parts = look(after.objects)
     _, parts_before = look(before.objects)
     found = dict(after.objects)
+    versions, versions_before = found["VERSIONS", 0], dict(before.objects)["VERSIONS", 0]
+    if versions != versions_before and versions[0] <= versions_before[0]:
+        return "versions are changed by who did not see them"
     for old, new in zip(parts_before, parts, strict=False):
         if old is not None and new is None:
             return "a part is lost"
-        if old is not None and new != old and (new[1] == 0 or old[1] == 1):
+        if old is None or new == old:
+            continue
+        if new[3] < old[3]:
+            return "rows of earlier versions take the place of later ones"
+        if new[3] == old[3] and (new[1] == 0 or old[1] == 1):
             return "a published part is changed by who did not see it"
     steps = {step.thing: step for table in tables.values() for step in table}
     for number in range(plan):
@@ -297,9 +324,12 @@ def find_harm(before: State, after: State, tables: Tables) -> str:
         names = [name_of(steps[Thing.RECORD], number, part) for number, part in enumerate(parts)]
         if roll_up != tuple(found.get(name) for name in names):
             return "a roll-up is of other records"
-    accounts = (plan, parts)
-    if found.get(name_of(steps[Thing.COMPLETION], 0, accounts), accounts) != accounts:
+    accounts = (plan, parts, versions)
+    complete = found.get(name_of(steps[Thing.COMPLETION], 0, accounts))
+    if complete not in (None, accounts):
         return "COMPLETE stands over other content"
+    if complete is not None and parts[0][3] < versions[0]:
+        return "COMPLETE stands over rows of earlier versions"
     return ""
 
 
@@ -369,6 +399,7 @@ def by_place(thing: Thing) -> Tables:
         (by_place(Thing.RECORD), "the record is of another part"),
         (by_place(Thing.ROLL_UP), "a roll-up is of other records"),
         (by_place(Thing.COMPLETION), "COMPLETE stands over other content"),
+        (without("revise", Thing.VERSIONS, guard=None), "versions are changed"),
     ],
     ids=[
         "part-new",
@@ -380,6 +411,7 @@ def by_place(thing: Thing) -> Tables:
         "record",
         "roll-up",
         "complete",
+        "versions",
     ],
 )
 def test_without_one_guard_harm_is_found(tables: Tables, harm: str) -> None:

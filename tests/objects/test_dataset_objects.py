@@ -177,12 +177,17 @@ def test_the_commands_show_the_address(prefix: str, tmp_path: Path) -> None:
 
 
 def test_from_a_store_to_a_store(prefix: str, tmp_path: Path) -> None:
-    """There no versions of items are kept, so rows that are gone upstream have to stay."""
     up, down = f"{prefix}/up", f"{prefix}/down"
-    make_up(tmp_path, up, {number: str(number) for number in range(ITEMS)})
-    with pytest.raises(UsageError, match="removed='keep'"):
-        make_down(up, down)
-    assert make_down(up, down, removed="keep").executed_items == ITEMS
-    assert len(read_rows(down)) == ITEMS
+    values = {number: str(number) for number in range(ITEMS)}
+    make_up(tmp_path, up, values)
+    assert make_down(up, down).executed_items == ITEMS
+    values[7] = "other"
+    del values[3]
+    make_up(tmp_path, up, values, fresh=True)
+    report = make_down(up, down)
+    assert (report.executed_items, report.changed_items, report.removed_items) == (1, 1, 1)
+    assert read_rows(down) == {str(number): value for number, value in values.items()}
+    assert batten.diagnose(down).state == "COMPLETE"
+    assert make_down(up, down).status == "nothing-to-do"
     with pytest.raises(UsageError, match="lies among the objects"):
         make_down(up, up, removed="keep")

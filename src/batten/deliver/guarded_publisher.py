@@ -109,7 +109,11 @@ class GuardedPublisher:
         except FileNotFoundError:
             raise taken_over(self._storage, name) from None
         mine = sealed.described
-        is_alike = (described.keys, described.fingerprint) == (mine.keys, mine.fingerprint)
+        is_alike = (described.keys, described.fingerprint, described.revision) == (
+            mine.keys,
+            mine.fingerprint,
+            mine.revision,
+        )
         if step.if_other is not IfOther.ADOPT or not is_alike:
             raise taken_over(self._storage, name)
         rebuild_records(self._storage, self._layout, [sealed.batch], run=self._run, time=utc_now())

@@ -88,7 +88,7 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
     storage, layout, data = context.storage, context.layout, encode_record(completion)
     if storage.folder is None:
         versions = [observation.versions[batch] for batch in range(plan.batches)]
-        name = layout.complete_of(len(plan.segments), versions)
+        name = layout.complete_of(len(plan.segments), versions, plan.revised)
         for step in COMPLETING:
             carry_out(storage, step, name, data)
     else:
@@ -145,6 +145,9 @@ def _refuse_overtaken(context: Context, plan: Plan, observation: Observation) ->
     layout, storage = context.layout, context.storage
     if len(observation.segments) != len(plan.segments):
         raise taken_over(storage, layout.segment(len(plan.segments)))
+    if observation.revised != plan.revised:
+        others = observation.revised.items() ^ plan.revised.items()
+        raise taken_over(storage, min(name for name, _ in others))
     for batch in observation.parts:
         if batch not in observation.recorded:
             raise taken_over(storage, layout.part(batch))

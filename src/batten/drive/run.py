@@ -333,7 +333,9 @@ def _do_what_is_left(
     deliverer.look(given, items_of(context, plan))
     completion = dataset.observation.completion
     if storage.folder is None:
-        is_as_seen = len(plan.segments) == len(dataset.observation.segments)
+        observation = dataset.observation
+        seen_before = len(observation.segments), observation.revised
+        is_as_seen = (len(plan.segments), plan.revised) == seen_before
         is_complete = completion is not None and is_as_seen
     else:
         is_complete = storage.find(layout.complete) is not None

@@ -84,7 +84,7 @@ class _DatasetMaking:
             "stop", status=RunStatus.COMPLETE, rows=rows, seconds=self._first.rounded_seconds()
         )
         versions = list_versions(storage, layout).in_order() if layout.is_shared else ()
-        name = layout.complete_of(1, versions)
+        name = layout.complete_of(1, versions, {})
         self._create(COMPLETING, name, encode_record(self._completion(rows)))
         if layout.is_shared and find_contents(storage, layout) is None:
             raise taken_over(storage, layout.data)

@@ -8,19 +8,20 @@ first, and what belongs to them is read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import repeat, tee
 
 from batten.errors import CorruptError
 from batten.ledger.facts.batches.listed_parts import PartVersions, list_parts
+from batten.ledger.facts.revised import list_revised
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.destinations.tokens import digest_of_all
 from batten.model.disk.names import Layout, find_number, find_part
 from batten.model.disk.published import Published, decode_published
-from batten.model.disk.records import Completion, Unreadable, decode_record
+from batten.model.disk.records import Completion, Segment, Unreadable, decode_record
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
-from batten.storage.base import Store
+from batten.storage.base import Entry, Store
 from batten.storage.relative import last_piece
 
 
@@ -42,8 +43,10 @@ class ClosedDataset:
 def find_contents(storage: Store, layout: Layout) -> ClosedDataset | None:
     """None where the accounts are not closed. Raises `StorageError` and `Unreadable`."""
     versions = list_versions(storage, layout) if layout.is_shared else None
-    segments = _count_segments(storage, layout) if layout.is_shared else 0
-    name = layout.complete_of(segments, versions.in_order() if versions else ())
+    plan = list(storage.list(layout.plan)) if layout.is_shared else []
+    segments = _load_segments(storage, layout, plan)
+    revised = list_revised(layout, plan, segments)
+    name = layout.complete_of(len(segments), versions.in_order() if versions else (), revised)
     try:
         data = storage.read(name, bytes_max=RECORD_BYTES_MAX["completion"])
     except FileNotFoundError:
@@ -98,6 +101,13 @@ def _load(storage: Store, name: str, path: str, data: bytes | None = None) -> Pu
         ) from error
 
 
+def _load_segments(storage: Store, layout: Layout, plan: Iterable[Entry]) -> list[Segment]:
+    names = [last_piece(entry.name) for entry in plan]
+    records = [name for name in names if find_number(name, "json") is not None]
+    found = storage.read_each(layout.plan, records)
+    return [decode_record(Segment, data) for data in found if data is not None]
+
+
 def list_versions(storage: Store, layout: Layout) -> PartVersions:
     """Those of the parts that are there, in a store."""
     _, versions = list_parts(
@@ -106,8 +116,3 @@ def list_versions(storage: Store, layout: Layout) -> PartVersions:
         if entry.is_file and (batch := find_part(last_piece(entry.name))) is not None
     )
     return versions
-
-
-def _count_segments(storage: Store, layout: Layout) -> int:
-    names = storage.list_names(layout.plan)
-    return sum(find_number(name, "json") is not None for name in names)

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
 
-from batten.errors import RefusedError, usage_error
+from batten.errors import RefusedError
 from batten.model.disk.items.versions import GONE
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment
@@ -94,17 +94,11 @@ def extend_plan(
     look = _begin_look(source, plan, ways_on)
     look.between_blocks = who.between_blocks
     look.upstream = begin_upstream(source, storage, layout, plan)
-    if storage.folder is None and source.drops_gone:
-        raise usage_error(
-            f"{storage.place} is a store without a lock, where batten keeps no versions of items: "
-            "removed='drop' can't be carried out.",
-            "Say removed='keep', or write to a folder.",
-        )
-    storing = Storing(storage, layout, who.before_change)
+    storing = Storing(plan, who.before_change)
     count = source.count_items()
     if count is not None and source.is_counted:
         segments = _extend_by_count(storing, plan, batch_size, count, limit, look)
-        return Plan(storage, layout, segments), look
+        return Plan(storage, layout, segments, storing.revised), look
     rows = _new_rows(source, plan, limit, look)
     segments = list(plan.segments)
     per_segment = max(batch_size, SEGMENT_ITEMS // batch_size * batch_size)
@@ -114,15 +108,19 @@ def extend_plan(
         segments.append(segment)
     for number, digests in look.unproven.items():
         storing.prove(number, digests)
-    if look.differences.items and storage.folder is not None:
-        _revise(storing, plan, look, who)
+    for segment, own in storing.contested:
+        first, stop = segment.first_ordinal, segment.first_ordinal + segment.items
+        known = Plan(storage, layout, segments, storing.revised).list_versions(first, stop)
+        look.differences.compare(first, known, segment.items, own)
+    if look.differences.items:
+        _revise(storing, Plan(storage, layout, segments, storing.revised), plan, look, who)
     last = segments[-1] if segments else None
     look.duplicates = max(look.duplicates, plan.duplicates)
     if last is None or (last.duplicates, last.is_limited) != (look.duplicates, look.is_limited):
         segment, data = encode_segment(segments, [], batch_size, look, source.is_keyed)
         storing.store(segment, data)
         segments.append(segment)
-    extended = Plan(storage, layout, segments)
+    extended = Plan(storage, layout, segments, storing.revised)
     if look.upstream is not None and not look.is_limited:
         look.upstream.keep(extended.items, has_moved=look.positions is not None)
     if look.positions is not None:
@@ -136,11 +134,13 @@ def extend_plan(
 def _revise(
     storing: Storing,
     plan: Plan,
+    before: Plan,
     look: SourceLook,
     who: WhoPlans,
 ) -> None:
-    """From now on the versions that were found are wanted."""
-    if changed := look.differences.list_changed():
+    """From now on the versions that were found are wanted. `before` is the plan as it was found,
+    of which there may be parts."""
+    if changed := {item for item in look.differences.list_changed() if item < before.items}:
         who.before_revision(changed)
     if look.upstream is not None:
         look.upstream.forget()
@@ -279,7 +279,7 @@ def _take_gone(
     for item in missing:
         if plan.list_versions(item, item + 1) == GONE:
             continue
-        if plan.keeps_versions and plan.names_place(item):
+        if plan.names_place(item):
             look.differences.take_gone(item)
             continue
         count += 1

@@ -18,13 +18,15 @@ from __future__ import annotations
 import errno
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
 from batten.ledger.files.plan_file import PICKLE, VALUE, PlanFile
+from batten.ledger.guarded import taken_over
 from batten.model.disk.items.key_digests import describe_ordinals
 from batten.model.disk.items.row_digests import DIGEST_BYTES, open_digests
 from batten.model.disk.items.versions import (
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPEN_SEGMENTS = 2
+NO_VERSIONS: Mapping[str, str] = MappingProxyType({})
 
 
 @value_class
@@ -69,9 +72,17 @@ class PlanBatch:
 class Plan:
     """The segments of a plan, and the batches in them. May be used in several processes."""
 
-    def __init__(self, storage: Store, layout: Layout, segments: list[Segment]) -> None:
+    def __init__(
+        self,
+        storage: Store,
+        layout: Layout,
+        segments: list[Segment],
+        revised: Mapping[str, str] = NO_VERSIONS,
+    ) -> None:
         self.storage, self.layout = storage, layout
         self.segments = segments
+        self.revised = revised
+        """In a store, of which version is what the plan says of items that may change, by name."""
         self.moved_positions: array[int] | None = None
         """Where the source has the items now, by their number in the plan, if no longer there
         where it had them when they were planned."""
@@ -85,11 +96,12 @@ class Plan:
 
     def __getstate__(self) -> tuple[Any, ...]:
         """What it has open is of this process."""
-        return self.storage, self.layout, self.segments, self.moved_positions
+        revised = dict(self.revised)
+        return self.storage, self.layout, self.segments, revised, self.moved_positions
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        storage, layout, segments, moved_positions = state
-        self.__init__(storage, layout, segments)  # type: ignore[misc]
+        *own, moved_positions = state
+        self.__init__(*own)  # type: ignore[misc]
         self.moved_positions = moved_positions
 
     @property
@@ -139,11 +151,6 @@ class Plan:
     def _read_keys(self, batch: int) -> list[str]:
         return self.key_texts(self.batch(batch))
 
-    @property
-    def keeps_versions(self) -> bool:
-        """Where no lock keeps others away, none are."""
-        return self.storage.folder is not None
-
     def batch_of_item(self, item: int) -> int | None:
         """The batch that holds the item of this number, or None if the plan does not."""
         for segment in self.segments:
@@ -182,9 +189,9 @@ class Plan:
         return self._values(segment.number)
 
     def _load_values(self, number: int) -> dict[int, bytes]:
-        name = self.layout.segment_values(number)
+        name = self.layout.segment_values(number, self.segments[number].keys_digest)
         try:
-            data = self.storage.read(name, bytes_max=VALUES_BYTES_MAX)
+            data = self._read_revised(name, VALUES_BYTES_MAX)
         except FileNotFoundError:
             return {}
         found = decode_values(data)
@@ -193,10 +200,21 @@ class Plan:
                 f"The plan can't be read: {name} was damaged.",
                 safe="Nothing was changed.",
                 next=f"Restore {name} from a copy; or delete it and "
-                f"{self.layout.segment_versions(number)}: then the items of now are taken for "
+                f"{self._name_versions(number)}: then the items of now are taken for "
                 "those that were planned.",
             )
         return found
+
+    def _name_versions(self, number: int) -> str:
+        return self.layout.segment_versions(number, self.segments[number].keys_digest)
+
+    def _read_revised(self, name: str, bytes_max: int) -> bytes:
+        """Raises `BusyError` if it is not what was seen when the plan was: another run goes by what
+        it knows now."""
+        got = self.storage.get(name, bytes_max=bytes_max)
+        if name in self.revised and got.version != self.revised[name]:
+            raise taken_over(self.storage, name)
+        return got.data
 
     def _find_pickles(
         self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int
@@ -250,10 +268,10 @@ class Plan:
         return self._versions(segment.number) if segment.is_keyed else None
 
     def _load_versions(self, number: int) -> Versions | None:
-        name = self.layout.segment_versions(number)
+        name = self._name_versions(number)
         try:
             items = self.segments[number].items
-            data = self.storage.read(name, bytes_max=bound_versions(items))
+            data = self._read_revised(name, bound_versions(items))
         except FileNotFoundError:
             return None
         found = decode_versions(data, self.segments[number].items)

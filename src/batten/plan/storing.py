@@ -1,4 +1,7 @@
-"""Putting what is planned on disk: segments, the digests of rows, the versions of items."""
+"""Putting what is planned on disk: segments, the digests of rows, the versions of items.
+
+In a store without a lock others may plan at the same time: see decision 0166.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from batten.model.disk.items.row_digests import seal_digests
 from batten.model.disk.items.versions import Versions, encode_values, encode_versions
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment, encode_record
-from batten.model.rules.guards import PLANNING, Thing
+from batten.model.rules.guards import PLANNING, REVISING, REVISING_FIRST, Thing
 from batten.model.telling.commands import command
 from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION
+from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
-from batten.storage.base import Folder, Put, Store
+from batten.storage.base import Folder, Put
 from batten.storage.changing.publishing import create, create_many, put_aside, replace
 
 Row = tuple[str | None, int | None, bytes | None, bytes | None]
@@ -111,18 +115,22 @@ def list_beside(layout: Layout, number: int) -> list[str]:
 class Storing:
     """Stores segments: the keys first, then the record that names them."""
 
-    def __init__(self, storage: Store, layout: Layout, before_change: Callable[[], None]) -> None:
-        self._storage = storage
-        self._layout = layout
+    def __init__(self, plan: Plan, before_change: Callable[[], None]) -> None:
+        self._storage, self._layout = plan.storage, plan.layout
+        self._segments = list(plan.segments)
         self._before_change: Callable[[], None] | None = before_change
+        self.revised = dict(plan.revised)
+        self.contested: list[tuple[Segment, bytes]] = []
+        """Segments of whose items another run has said something else, and their digests."""
 
     def store(self, segment: Segment, data: bytes | memoryview, digests: bytes = b"") -> None:
         """Files without their record are what a crash left of a plan before: they go first, since
         this one may not have all of them, and would take what is left for its own."""
         self._begin()
         storage, layout = self._storage, self._layout
+        self._segments.append(segment)
         if storage.folder is None:
-            self._store_guarded(segment, data, b"" if segment.is_keyed else digests)
+            self._store_guarded(segment, data, digests)
             return
         files: list[tuple[str, bytes | memoryview]] = []
         if len(data):
@@ -158,15 +166,22 @@ class Storing:
         """Where others may plan at the same time. Digests are of what is there now, whoever took
         them last; what they prove is looked up when the items are read."""
         storage, layout = self._storage, self._layout
-        if digests:
+        if digests and not segment.is_keyed:
             name = layout.segment_digests(segment.number)
             put_aside(storage, layout.staging, name, seal_digests(digests), is_synced=True)
         for step in PLANNING:
             if step.thing is Thing.SEGMENT:
                 carry_out(storage, step, layout.segment(segment.number), encode_record(segment))
-            elif len(data):
+            elif step.thing is Thing.KEYS and len(data):
                 name = layout.segment_keys(segment.number, segment.keys_digest)
                 carry_out(storage, step, name, data)
+            elif step.thing is Thing.VERSIONS and digests and segment.is_keyed:
+                name = layout.segment_versions(segment.number, segment.keys_digest)
+                versions = Versions(versions=digests, revisions=array("I"))
+                answer = carry_out(storage, step, name, encode_versions(versions))
+                self.revised[name] = answer.version
+                if answer.put is Put.OTHER:
+                    self.contested.append((segment, digests))
 
     def _begin(self) -> None:
         if self._before_change is not None:
@@ -178,14 +193,23 @@ class Storing:
         these are known."""
         if is_change:
             self._begin()
-        name = self._layout.segment_versions(number)
-        replace(self._storage, self._layout.staging, name, encode_versions(versions))
+        name = self._layout.segment_versions(number, self._segments[number].keys_digest)
+        self._replace(Thing.VERSIONS, name, encode_versions(versions))
 
     def revise_values(self, number: int, values: Mapping[int, bytes]) -> None:
         """From now on these are the items of the segment that have changed since it was planned."""
         self._begin()
-        name = self._layout.segment_values(number)
-        replace(self._storage, self._layout.staging, name, encode_values(values))
+        name = self._layout.segment_values(number, self._segments[number].keys_digest)
+        self._replace(Thing.VALUES, name, encode_values(values))
+
+    def _replace(self, thing: Thing, name: str, data: bytes) -> None:
+        if self._storage.folder is not None:
+            replace(self._storage, self._layout.staging, name, data)
+            return
+        seen = self.revised.get(name, "")
+        for step in REVISING if seen else REVISING_FIRST:
+            if step.thing is thing:
+                self.revised[name] = carry_out(self._storage, step, name, data, seen=seen).version
 
     def prove(self, number: int, digests: bytes | bytearray) -> None:
         """From now on it is known what the items of this segment are."""

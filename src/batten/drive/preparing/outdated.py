@@ -46,8 +46,6 @@ class PublishedVersions:
     def find_outdated(self, plan: Plan, seen: SourceLook) -> list[int]:
         """The batches of which items have changed, gone or come back since their parts were made.
         Most are told by a revision; those of items without a key are not (decision 0098)."""
-        if not plan.keeps_versions:
-            return []
         parts = self._observation.parts
         touched = {plan.batch_of_item(item) for item in seen.differences.items}
         candidates = {*self._list_revised(plan), *touched, *self._list_removed(plan)}

@@ -22,7 +22,8 @@ from batten.sources.base import Source, with_reader
 def plan_of(context: Context, dataset: FoundDataset) -> Plan:
     """The plan as it was found."""
     found = dataset.judgement.plan
-    return Plan(context.storage, context.layout, list(found.segments) if found else [])
+    segments = list(found.segments) if found else []
+    return Plan(context.storage, context.layout, segments, dataset.observation.revised)
 
 
 def items_of(context: Context, plan: Plan) -> PlannedItems:

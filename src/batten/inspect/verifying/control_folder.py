@@ -82,12 +82,12 @@ def _look_at_schema(storage: Store, layout: Layout) -> _FileLook:
 
 
 def _look_at_segment(storage: Store, layout: Layout, segment: Segment) -> Iterator[_FileLook]:
-    number, keys = segment.number, layout.segment_keys(segment.number, segment.keys_digest)
+    number, of = segment.number, segment.keys_digest
     looks: dict[str, Callable[[Store, str, Segment], str]] = {
-        keys: partial(_find_keys_fault, record=layout.segment(number)),
+        layout.segment_keys(number, of): partial(_find_keys_fault, record=layout.segment(number)),
         layout.segment_digests(number): _find_digests_fault,
-        layout.segment_versions(number): _find_versions_fault,
-        layout.segment_values(number): _find_values_fault,
+        layout.segment_versions(number, of): _find_versions_fault,
+        layout.segment_values(number, of): _find_values_fault,
     }
     for name, find_fault in looks.items():
         yield _FileLook(name, Code.UNREADABLE_PLAN, partial(find_fault, storage, name, segment))

@@ -20,6 +20,7 @@ from batten.ledger.facts.batches.part_footers import (
 from batten.ledger.facts.delivered import DeliveryReads
 from batten.ledger.facts.noted_reads import ODD_NAME
 from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.revised import list_revised
 from batten.ledger.facts.secrecy import conceal_config, find_clear
 from batten.ledger.facts.strays import find_stray, is_hidden
 from batten.model.disk.bounds import RECORD_BYTES_MAX
@@ -64,6 +65,7 @@ class Reading(DeliveryReads):
     def __init__(self, storage: Store, layout: Layout) -> None:
         super().__init__(storage, layout)
         self._config_version = ""
+        self._revised: dict[str, str] = {}
         self._has_completion = self._has_roll_ups = False
 
     def observe(self, *, is_thorough: bool, is_mine: bool) -> Observation:
@@ -124,6 +126,7 @@ class Reading(DeliveryReads):
             failure=self.failure,
             versions=self._versions,
             config_version=self._config_version,
+            revised=self._revised,
             lost_records=published.lost_records,
         )
 
@@ -135,10 +138,12 @@ class Reading(DeliveryReads):
     def _read_plan_and_parts(self) -> _PlanAndParts:
         layout = self.layout
         before = self._list_parts() if layout.is_shared else None
-        segments, has_whole_plan = self._read_plan()
+        entries = list(self._list(self.layout.plan))
+        segments, has_whole_plan = self._read_plan(entries)
+        self._revised = list_revised(layout, entries, segments)
         parts, versions = before or self._list_parts()
         self._versions = versions
-        complete = layout.complete_of(len(segments), versions.in_order())
+        complete = layout.complete_of(len(segments), versions.in_order(), self._revised)
         return _PlanAndParts(
             segments=segments,
             has_whole_plan=has_whole_plan,
@@ -268,9 +273,8 @@ class Reading(DeliveryReads):
             self._note_error(Code.UNREADABLE_FILE, self.layout.lock, error)
             return None
 
-    def _read_plan(self) -> tuple[tuple[Segment, ...], bool]:
+    def _read_plan(self, entries: Collection[Entry]) -> tuple[tuple[Segment, ...], bool]:
         """The segments up to the first that can't be read, and whether those are all."""
-        entries = list(self._list(self.layout.plan))
         numbers = sorted(_number(entries, "json"))
         sizes = {entry.name: entry.size for entry in entries if entry.is_file}
         segments: list[Segment] = []

@@ -30,7 +30,8 @@ class Observation:
     names that could not be made durable must be made anew. In both cases nothing else was read.
     `lacks_schema`: there are parts, and what pinned their columns is gone. `placed` are the sizes
     in bytes of the output and of files that `deliveries` name, where they are files and are there.
-    `versions` are those of the parts, and `config_version` that of `dataset.json`. `lost_records`
+    `versions` are those of the parts, `config_version` that of `dataset.json`, and `revised` those
+    of what the plan of a store says of items that may change, by name. `lost_records`
     are batches whose record is gone, of which a thorough look finds it in a roll-up.
     """
 
@@ -60,6 +61,7 @@ class Observation:
     failure: StorageError | None = None
     versions: Mapping[int, str] = field(default_factory=dict)
     config_version: str = ""
+    revised: Mapping[str, str] = field(default_factory=dict)
     lost_records: frozenset[int] = frozenset()
 
     @property

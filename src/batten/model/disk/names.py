@@ -47,7 +47,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -65,7 +65,7 @@ _VERSIONS_AT_A_TIME = 4096
 
 PART = pattern(rf"part-{NUMBER}\.parquet", re.ASCII)
 NUMBERED = pattern(rf"{NUMBER}\.(json|parquet|arrow|digests|versions|values)", re.ASCII)
-_DESCRIBED = pattern(rf"{NUMBER}-[0-9a-f]{{32}}\.(jsonl?|parquet|arrow)", re.ASCII)
+_DESCRIBED = pattern(rf"{NUMBER}-[0-9a-f]{{32}}\.(jsonl?|parquet|arrow|versions|values)", re.ASCII)
 DELIVERY = pattern(r"[a-z]+-[0-9a-f]{12}\.json", re.ASCII)
 _SUBMISSION = pattern(r"([0-9a-f]{24})\.json", re.ASCII)
 _MADE = pattern(rf"{NUMBER}-([0-9a-f]{{32}})", re.ASCII)
@@ -186,12 +186,16 @@ class Layout:
     def complete(self) -> str:
         return f"{self.control}/COMPLETE"
 
-    def complete_of(self, segments: int, versions: Iterable[str]) -> str:
+    def complete_of(
+        self, segments: int, versions: Iterable[str], revised: Mapping[str, str]
+    ) -> str:
         """The name of what says that a plan of so many segments and parts of these versions, by
-        batch, are all there is to do."""
+        batch, are all there is to do. `revised` are the versions of what the plan says of items
+        that may change, by name."""
         if not self.is_shared:
             return self.complete
-        return f"{self.complete}-{_digest_of(str(segments), versions)}"
+        told = "".join(f" {name} {version}" for name, version in sorted(revised.items()))
+        return f"{self.complete}-{_digest_of(f'{segments}{told}', versions)}"
 
     def _tell(self, of: str) -> str:
         if not (self.is_shared and of):
@@ -296,11 +300,13 @@ class Layout:
         """What was seen of the dataset that is the source."""
         return f"{self.plan}/upstream.json"
 
-    def segment_values(self, number: int) -> str:
-        return f"{self.plan}/{number:06}.values"
+    def segment_values(self, number: int, of: str = "") -> str:
+        """`of` is the digest of its keys."""
+        return f"{self.plan}/{number:06}{self._tell(of)}.values"
 
-    def segment_versions(self, number: int) -> str:
-        return f"{self.plan}/{number:06}.versions"
+    def segment_versions(self, number: int, of: str = "") -> str:
+        """`of` is the digest of its keys."""
+        return f"{self.plan}/{number:06}{self._tell(of)}.versions"
 
     def staged_chunk(self, chunk: StagedChunk) -> str:
         some = "" if chunk.some is None else f"-{chunk.some:x}"

@@ -11,10 +11,11 @@ what comes too late, and each step is made so that it can:
   of what came later; if it is there already, it says the same;
 - nothing that is of the dataset is ever deleted, as long as no other has taken its place.
 
-`COMPLETE` follows from that. It bears in its name what it completes: the plan and the version of
-each part. Who reads looks for the one that belongs to what is there. An old one means nothing any
-more, so none has to be withdrawn. Each table is a sequence: a step is taken when the store has
-answered the one before. A test goes through all interleavings of two runs that carry them out.
+`COMPLETE` follows from that. It bears in its name what it completes: the plan, the version of what
+it says of items that may change, and the version of each part. Who reads looks for the one that
+belongs to what is there. An old one means nothing any more, so none has to be withdrawn. Each table
+is a sequence: a step is taken when the store has answered the one before. A test goes through all
+interleavings of two runs that carry them out.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Thing(Enum):
     CONFIG = auto()
     SCHEMA = auto()
     KEYS = auto()
+    VERSIONS = auto()
+    VALUES = auto()
     SEGMENT = auto()
     QUARANTINE = auto()
     PART = auto()
@@ -87,9 +90,25 @@ PINNING = (GuardedStep(Thing.SCHEMA, Naming.BY_PLACE, Guard.NEW, IfOther.STOP),)
 
 PLANNING = (
     GuardedStep(Thing.KEYS, Naming.BY_CONTENT, Guard.NEW, IfOther.KEEP),
+    GuardedStep(Thing.VERSIONS, Naming.BY_PLACE, Guard.NEW, IfOther.KEEP),
     GuardedStep(Thing.SEGMENT, Naming.BY_PLACE, Guard.NEW, IfOther.STOP),
 )
-"""One more segment of the plan. The record names the file of its keys by their digest."""
+"""One more segment of the plan. The record names the file of its keys by their digest. What is
+known of its items bears that digest, too. If another run has said something else of these items,
+that stands, and they count as changed."""
+
+REVISING_FIRST = (
+    GuardedStep(Thing.VALUES, Naming.BY_PLACE, Guard.NEW, IfOther.STOP),
+    GuardedStep(Thing.VERSIONS, Naming.BY_PLACE, Guard.NEW, IfOther.STOP),
+)
+"""What is known of the items of a segment, said for the first time. A part tells of which revision
+of its items it is, so one that is made of earlier ones is never taken for one of later ones."""
+
+REVISING = (
+    GuardedStep(Thing.VALUES, Naming.BY_PLACE, Guard.SEEN, IfOther.STOP),
+    GuardedStep(Thing.VERSIONS, Naming.BY_PLACE, Guard.SEEN, IfOther.STOP),
+)
+"""The same, of items that have changed or gone."""
 
 PUBLISHING = (
     GuardedStep(Thing.QUARANTINE, Naming.BY_CONTENT, Guard.NEW, IfOther.KEEP),
