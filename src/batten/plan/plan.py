@@ -26,23 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
 from batten.ledger.files.plan_file import PICKLE, VALUE, PlanFile
-from batten.ledger.guarded import taken_over
 from batten.model.disk.items.key_digests import describe_ordinals
-from batten.model.disk.items.row_digests import DIGEST_BYTES, open_digests
-from batten.model.disk.items.versions import (
-    GONE,
-    UNKNOWN,
-    VALUES_BYTES_MAX,
-    VERSION_BYTES,
-    Versions,
-    bound_versions,
-    decode_values,
-    decode_versions,
-)
+from batten.model.disk.items.row_digests import DIGEST_BYTES
+from batten.model.disk.items.versions import GONE, UNKNOWN, VERSION_BYTES, Versions
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment, Unreadable
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
+from batten.plan.known_items import KnownItems
 from batten.plan.pickles_of_0_1 import require_owned
 from batten.sources.base import ItemsWanted
 from batten.sources.identity.keys import is_stand_in
@@ -88,10 +79,11 @@ class Plan:
         where it had them when they were planned."""
         self._first_batches = [segment.first_batch for segment in segments]
         self._owned: set[int] = set()
+        known = KnownItems(storage, layout, segments, revised)
         self._open = lru_cache(maxsize=OPEN_SEGMENTS)(self._open_segment)
-        self._digests = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_digests)
-        self._versions = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_versions)
-        self._values = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_values)
+        self._digests = lru_cache(maxsize=OPEN_SEGMENTS)(known.load_digests)
+        self._versions = lru_cache(maxsize=OPEN_SEGMENTS)(known.load_versions)
+        self._values = lru_cache(maxsize=OPEN_SEGMENTS)(known.load_values)
         self._keys_of = lru_cache(maxsize=OPEN_SEGMENTS)(self._read_keys)
 
     def __getstate__(self) -> tuple[Any, ...]:
@@ -188,34 +180,6 @@ class Plan:
         the segment: of a source that can't be read twice."""
         return self._values(segment.number)
 
-    def _load_values(self, number: int) -> dict[int, bytes]:
-        name = self.layout.segment_values(number, self.segments[number].keys_digest)
-        try:
-            data = self._read_revised(name, VALUES_BYTES_MAX)
-        except FileNotFoundError:
-            return {}
-        found = decode_values(data)
-        if found is None:
-            raise CorruptError(
-                f"The plan can't be read: {name} was damaged.",
-                safe="Nothing was changed.",
-                next=f"Restore {name} from a copy; or delete it and "
-                f"{self._name_versions(number)}: then the items of now are taken for "
-                "those that were planned.",
-            )
-        return found
-
-    def _name_versions(self, number: int) -> str:
-        return self.layout.segment_versions(number, self.segments[number].keys_digest)
-
-    def _read_revised(self, name: str, bytes_max: int) -> bytes:
-        """Raises `BusyError` if it is not what was seen when the plan was: another run goes by what
-        it knows now."""
-        got = self.storage.get(name, bytes_max=bytes_max)
-        if name in self.revised and got.version != self.revised[name]:
-            raise taken_over(self.storage, name)
-        return got.data
-
     def _find_pickles(
         self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int
     ) -> Callable[[], list[bytes]] | None:
@@ -247,42 +211,9 @@ class Plan:
         """Those of all its items, one after another, or None if none were kept."""
         return self._digests(segment.number)
 
-    def _load_digests(self, number: int) -> bytes | None:
-        name = self.layout.segment_digests(number)
-        try:
-            data = self.storage.read(name)
-        except FileNotFoundError:
-            return None
-        digests = open_digests(data)
-        if digests is None or len(digests) != self.segments[number].items * DIGEST_BYTES:
-            raise CorruptError(
-                f"The plan can't be read: {name} was damaged.",
-                safe="Nothing was changed.",
-                next=f"Restore {name} from a copy; or delete it: then the rows of now are taken "
-                "for those that were planned.",
-            )
-        return digests
-
     def versions(self, segment: Segment) -> Versions | None:
         """Those of all its items, or None where none were kept."""
         return self._versions(segment.number) if segment.is_keyed else None
-
-    def _load_versions(self, number: int) -> Versions | None:
-        name = self._name_versions(number)
-        try:
-            items = self.segments[number].items
-            data = self._read_revised(name, bound_versions(items))
-        except FileNotFoundError:
-            return None
-        found = decode_versions(data, self.segments[number].items)
-        if found is None:
-            raise CorruptError(
-                f"The plan can't be read: {name} was damaged.",
-                safe="Nothing was changed.",
-                next=f"Restore {name} from a copy; or delete it: then the items of now are taken "
-                "for those that were planned, and none of them counts as changed.",
-            )
-        return found
 
     def list_versions(self, start: int, stop: int) -> bytes:
         """Those of items `start` to `stop` of the plan, one after another."""
