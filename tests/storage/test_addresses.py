@@ -11,7 +11,7 @@ import pytest
 import batten
 from batten.cli.main import main
 from batten.errors import UsageError
-from batten.storage.addresses import local_path
+from batten.storage.addresses import is_of_one_process, local_path
 from batten.storage.plugin import find_store
 
 ADDRESSES = [
@@ -286,3 +286,25 @@ TAKE_PATHS: dict[str, Callable[[Any], object]] = {
 def test_what_is_no_path_is_told(take: Callable[[Any], object], given: object) -> None:
     with pytest.raises(UsageError, match="path"):
         take(given)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dev/stdin",
+        "/dev/fd/3",
+        "/dev/fd",
+        "/proc/self/fd/0",
+        "/proc/12/fd/3",
+        "/proc/thread-self/fd",
+    ],
+)
+def test_the_name_of_an_open_file_is_of_one_process(path: str) -> None:
+    assert is_of_one_process(path)
+    assert is_of_one_process(f"/tmp/..{path}")
+    assert not is_of_one_process(f"/tmp{path}")
+
+
+@pytest.mark.parametrize("path", ["/dev/shm/rows.csv", "/proc/cpuinfo", "/dev/fdisk.csv"])
+def test_other_names_are_the_same_for_all(path: str) -> None:
+    assert not is_of_one_process(path)

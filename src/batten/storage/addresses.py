@@ -24,6 +24,7 @@ _SHORTENED = pattern(
 SQLite takes `file:base.db?mode=rw` for an address."""
 
 _SCHEME = pattern(r"\s*([A-Za-z][\w+.:-]*?):/", re.ASCII)
+_OF_ONE_PROCESS = pattern(r"/dev/(?:std|fd(?:/|$))|/proc/(?:self|thread-self|\d+)(?:/|$)", re.ASCII)
 STORES = frozenset({"s3", "gs", "az"})
 """Schemes at which a dataset can lie."""
 _OF_POSTGRES = frozenset({"postgres", "postgresql"})
@@ -65,7 +66,7 @@ def _can_be_named(written: str) -> bool:
 def is_of_one_process(path: str | os.PathLike[str]) -> bool:
     """Whether the name, such as `/dev/stdin`, stands for an open file of whoever asks: to another
     process it is another file, or none."""
-    return os.path.abspath(path).startswith(("/dev/std", "/dev/fd/", "/proc/self/"))
+    return _OF_ONE_PROCESS.match(os.path.abspath(path)) is not None
 
 
 def local_path(path: str | os.PathLike[str]) -> str:
