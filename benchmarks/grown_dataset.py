@@ -17,6 +17,7 @@ _WHAT = {
     ("complete", BATCHES): "`diagnose` of a complete dataset",
     ("start", BATCHES): "a run that finds nothing to do",
     ("interrupted", BATCHES): "`diagnose` of a million parts whose accounts are not closed",
+    ("going_on", BATCHES): "a run that goes on with them, until its first item is done",
     ("unrolled", BATCHES): "the same without roll-ups",
     ("interrupted", FEWER): "`diagnose` of 100,000 parts whose accounts are not closed",
     ("unrolled", FEWER): "these without roll-ups",

@@ -1,23 +1,28 @@
 """A model of an object store that holds one grown dataset, and counts what is asked of it.
 
 A million parts and their records are not kept anywhere: they are made of those of one real batch
-when they are asked for. So what is measured is what batten does with them.
+when they are asked for. Roll-ups are made before, and lie in files. So what is measured is what
+batten does with them, and the listings.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import batten
 from batten.drive.run import run_on
 from batten.inspect.diagnose import diagnose_place
 from batten.inspect.paths.output_path import Place
+from batten.ledger.facts.batches.rolled_sums import encode_rolled
 from batten.model.disk.names import Layout, find_part
 from batten.model.disk.records import (
     CommitRecord,
@@ -26,7 +31,7 @@ from batten.model.disk.records import (
     decode_record,
     encode_record,
 )
-from batten.model.disk.rolled import ROLLED_BATCHES, encode_rolled, span_of
+from batten.model.disk.rolled import ROLLED_BATCHES, span_of
 from batten.run.run_options import RunOptions
 from batten.storage.base import READ_BYTES_MAX, Entry, Got, PutAnswer
 from batten.storage.relative import last_piece
@@ -80,10 +85,14 @@ class GrownStore(ObjectStorage):
         self._grow(kept, decode_record(Completion, kept.pop(complete)), is_complete)
         for name, data in kept.items():
             self.put_new(name, data)
+        self._rolled: dict[str, Path] = {}
+        self._folder = TemporaryDirectory()
         for number in range(batches // ROLLED_BATCHES if is_rolled else 0):
-            versions = map(_version, span_of(number))
-            self.put_new(LAYOUT.rolled_up(number, versions), b"made when it is asked for")
-        self.asked = Asked()
+            records = [self._make_record(_commit(batch)) for batch in span_of(number)]
+            path = Path(self._folder.name) / f"{number}"
+            path.write_bytes(encode_rolled(number, records))
+            self._rolled[LAYOUT.rolled_up(number, map(_version, span_of(number)))] = path
+        self.begin()
 
     def _grow(self, kept: dict[str, bytes], one: Completion, is_complete: bool) -> None:
         """What is said of one batch is said of all."""
@@ -101,17 +110,21 @@ class GrownStore(ObjectStorage):
             entries: Iterable[Entry] = map(self._describe_part, range(self._batches))
         elif folder == LAYOUT.commits:
             entries = self._list_commits()
+        elif folder == LAYOUT.rolled:
+            entries = [Entry(n, p.stat().st_size, _SECONDS) for n, p in self._rolled.items()]
+        elif folder == LAYOUT.control and self._rolled:
+            entries = [*super().list(folder), Entry(LAYOUT.rolled, 0, _SECONDS, "folder")]
         else:
             entries = super().list(folder)
         return self._count(entries)
 
     def list_names_after(self, folder: str, after: str) -> Iterator[str]:
-        entries = (entry for entry in self._list_commits() if last_piece(entry.name) > after)
+        entries = self._list_commits(int(after))
         assert folder == LAYOUT.commits
         return (last_piece(entry.name) for entry in self._count(entries))
 
-    def _list_commits(self) -> Iterator[Entry]:
-        return (Entry(name, 500, _SECONDS) for name in map(_commit, range(self._batches)))
+    def _list_commits(self, first: int = 0) -> Iterator[Entry]:
+        return (Entry(name, 500, _SECONDS) for name in map(_commit, range(first, self._batches)))
 
     def _count(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """They are told by pages."""
@@ -133,10 +146,8 @@ class GrownStore(ObjectStorage):
     def get(self, name: str, *, bytes_max: int | None = READ_BYTES_MAX) -> Got:
         if name.startswith(f"{LAYOUT.commits}/"):
             found = Got(self._make_record(name), "1")
-        elif name.startswith(f"{LAYOUT.rolled}/"):
-            number = int(last_piece(name).partition("-")[0])
-            records = [self._make_record(_commit(batch)) for batch in span_of(number)]
-            found = Got(encode_rolled(number, records), "1")
+        elif name in self._rolled:
+            found = Got(self._rolled[name].read_bytes(), "1")
         else:
             found = super().get(name, bytes_max=bytes_max)
         self.asked.gets += 1
@@ -151,14 +162,35 @@ class GrownStore(ObjectStorage):
         length: int | None = None,
         bytes_max: int | None = READ_BYTES_MAX,
     ) -> bytes:
-        return self.get(name, bytes_max=bytes_max).data
+        if name not in self._rolled:
+            return self.get(name, bytes_max=bytes_max).data
+        with self._rolled[name].open("rb") as file:
+            file.seek(offset)
+            data = file.read(-1 if length is None else length)
+        self.asked.gets += 1
+        self.asked.bytes += len(data)
+        return data
 
     def open(self, name: str) -> BinaryIO:
         raise NotImplementedError(name)
 
     def _change(self, change: ChangeRequest) -> PutAnswer:
         self.asked.changes += 1
+        if change.name.startswith(f"{LAYOUT.staged}/"):
+            # The run has begun, and done an item. At its end it would read all records.
+            self.tell()
+            sys.stdout.flush()
+            os._exit(0)
         return super()._change(change)
+
+    def begin(self) -> None:
+        """From now on it is measured."""
+        self.asked, self._began = Asked(), time.process_time()
+
+    def tell(self) -> None:
+        seconds = time.process_time() - self._began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(json.dumps({**asdict(self.asked), "seconds": seconds, "mebibytes": peak}))
 
     def _describe_part(self, batch: int) -> Entry:
         return Entry(LAYOUT.part(batch), self._part + batch, _SECONDS, version=_version(batch))
@@ -182,15 +214,14 @@ def main() -> None:
     state, batches = sys.argv[1], int(sys.argv[2])
     is_complete, is_rolled = state in ("complete", "start"), state != "unrolled"
     store = GrownStore(batches, is_complete=is_complete, is_rolled=is_rolled)
-    began = time.process_time()
-    if state == "start":
-        made = batten.from_range(batches * BATCH_SIZE).map(double).options(batch_size=BATCH_SIZE)
+    store.begin()
+    if state in ("start", "going_on"):
+        items = (batches + (state == "going_on")) * BATCH_SIZE
+        made = batten.from_range(items).map(double).options(batch_size=BATCH_SIZE)
         run_on(store, made.write_parquet("/features"), RunOptions(jobs=1, executor="serial"))
     else:
         diagnose_place(Place(storage=store, layout=LAYOUT, path="/features", folder="/"))
-    seconds = time.process_time() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({**asdict(store.asked), "seconds": seconds, "mebibytes": peak}))
+    store.tell()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +14,19 @@ import pytest
 import batten
 from batten.deliver import rolling_up
 from batten.drive.run import run_on
-from batten.errors import InconsistentError
+from batten.errors import InconsistentError, StorageError
 from batten.inspect.paths.output_path import Place
 from batten.inspect.recover import recover_output
 from batten.ledger.facts.batches import roll_up_reads
+from batten.ledger.facts.batches.rolled_sums import encode_rolled, sum_up
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
 from batten.model.disk import rolled
 from batten.model.disk.names import Layout
+from batten.model.disk.published import decode_published
 from batten.model.disk.records import CommitRecord, decode_record, encode_record
-from batten.model.disk.rolled import RolledUp, decode_rolled, encode_rolled
+from batten.model.disk.rolled import RolledUp, decode_end, decode_rolled
 from batten.model.rules.findings import Code
 from batten.model.words import RunStatus, State
 from batten.run.run_options import RunOptions
@@ -51,16 +54,23 @@ def square(number: int) -> dict[str, int]:
     return {"square": number * number}
 
 
-def run(storage: ObjectStorage, items: int = ITEMS) -> Any:
-    pipeline = batten.from_range(items).map(square).options(batch_size=2)
+def square_most(number: int) -> dict[str, int]:
+    """The first of these is of a pair of batches, and so is the second; the last is of none."""
+    if number in (2, 5, 9):
+        raise ValueError(f"not {number}")
+    return square(number)
+
+
+def run(storage: ObjectStorage, items: int = ITEMS, function: Any = square) -> Any:
+    pipeline = batten.from_range(items).map(function).options(batch_size=2)
     made = pipeline.write_parquet("/features")
     return run_on(storage, made, RunOptions(jobs=1, executor="serial")).status
 
 
-def make_open(items: int = ITEMS) -> ObjectServer:
+def make_open(items: int = ITEMS, function: Any = square) -> ObjectServer:
     """All is published, and a run was killed before it closed the accounts."""
     server = ObjectServer()
-    run(ObjectStorage(server), items)
+    run(ObjectStorage(server), items, function)
     for name in names_of(server, LAYOUT.complete):
         del server.objects[name]
     return server
@@ -103,7 +113,10 @@ def test_of_batches_that_are_rolled_up_no_record_is_asked_for() -> None:
     ]
     quick, thorough = look(server), look(server, is_thorough=True)
     assert quick.claims == thorough.claims
-    assert quick.recorded == thorough.recorded == frozenset(range(5))
+    assert {*quick.recorded} == {*thorough.recorded} == {*range(5)}
+    assert {*quick.claims.sums} == {0, 1}
+    assert judge(quick).accounts == judge(thorough).accounts
+    assert judge(quick).rows == judge(thorough).rows == ITEMS
     assert judge(quick).verdict.state is State.INTERRUPTED
     assert codes(quick) == codes(thorough) == set()
 
@@ -127,6 +140,21 @@ def swap(data: bytes) -> bytes:
 def close_lines(first: int, body: bytes, batches: int) -> bytes:
     digest = hashlib.sha256(body).hexdigest()
     return body + encode_record(RolledUp(first_batch=first, batches=batches, digest=digest))
+
+
+def summed(data: bytes, which: slice, times: int = 1) -> bytes:
+    """Some of its records, closed with their sum."""
+    lines = data.splitlines(keepends=True)[:-1][which] * times
+    claims = [decode_published(line) for line in lines]
+    body = b"".join(lines)
+    return body + encode_record(sum_up(0, claims, hashlib.sha256(body).hexdigest()))
+
+
+def with_end(data: bytes, **changes: Any) -> bytes:
+    """Its last line changed, with a checksum that fits."""
+    *lines, last = data.splitlines(keepends=True)
+    end = decode_record(RolledUp, last)
+    return b"".join(lines) + encode_record(RolledUp(**{**vars(end), **changes}))
 
 
 def of_newer(data: bytes) -> bytes:
@@ -156,7 +184,6 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "cut off": lambda data: data[:-3],
     "with more at its end": lambda data: data + b"x",
     "without its last line": lambda data: b"".join(data.splitlines(keepends=True)[:-1]),
-    "a bit flipped": flip,
     "records in another order": swap,
     "a record too few": lambda data: close_lines(0, data.splitlines(keepends=True)[0], 1),
     "a record twice": lambda data: close_lines(0, data.splitlines(keepends=True)[0] * 2, 2),
@@ -168,6 +195,8 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "of a newer batten": of_newer,
     "of a part of before": of_other_size,
     "of another plan": of_other_keys,
+    "in another order, and summed so": lambda data: summed(data, slice(1, None, -1)),
+    "a record twice, and summed so": lambda data: summed(data, slice(0, 1), 2),
 }
 
 
@@ -180,7 +209,7 @@ def test_one_that_is_damaged_costs_the_old_way(damage: str, number: int) -> None
     put(server, name, DAMAGES[damage](data))
     quick, thorough = look(server), look(server, is_thorough=True)
     assert quick.claims == thorough.claims
-    assert quick.recorded == frozenset(range(5))
+    assert {*quick.recorded} == {*range(5)}
     assert codes(quick) == codes(thorough) == {Code.UNREADABLE_ROLL_UP}
     assert judge(quick).verdict.state is State.INTERRUPTED
     assert run(ObjectStorage(server)) is RunStatus.COMPLETE
@@ -279,7 +308,7 @@ def test_a_part_that_was_changed_by_hand_is_not_what_was_rolled_up() -> None:
     server = make_open()
     put(server, LAYOUT.part(2), server.objects[LAYOUT.part(2)].data + b"\0")
     quick, thorough = look(server), look(server, is_thorough=True)
-    assert quick.recorded == thorough.recorded == frozenset({0, 1, 3, 4})
+    assert {*quick.recorded} == {*thorough.recorded} == {0, 1, 3, 4}
     assert codes(quick) == codes(thorough)
     assert 2 not in quick.claims
 
@@ -345,3 +374,205 @@ def test_records_are_kept_as_they_are() -> None:
         ]
         assert data.startswith(b"".join(records))
         assert [claim.batch for claim in decode_rolled(number, data)] == [*rolled.span_of(number)]
+
+
+class Read(ObjectStorage):
+    """Notes how many bytes it gave of each roll-up, in order; `gone` fails where it is said."""
+
+    def __init__(self, server: ObjectServer) -> None:
+        super().__init__(server)
+        self.bytes: list[int] = []
+        self.is_away = False
+
+    def read(self, name: str, **how: Any) -> bytes:
+        if self.is_away:
+            raise StorageError("The store is away.", safe="", next="")
+        data = super().read(name, **how)
+        if name.startswith(LAYOUT.rolled):
+            self.bytes.append(len(data))
+        return data
+
+
+def test_only_the_end_of_one_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roll_up_reads, "END_BYTES", 900)
+    server = make_open()
+    storage = Read(server)
+    quick = observe_output(storage, LAYOUT)
+    assert storage.bytes == [900, 900]
+    assert {*quick.claims.sums} == {0, 1}
+    assert judge(quick).accounts == judge(look(server, is_thorough=True)).accounts
+    # Then of one batch: all of its roll-up is read, once.
+    assert quick.claims[3] == look(server, is_thorough=True).claims[3]
+    assert quick.claims[2].batch == 2
+    whole = len(server.objects[names_of(server, LAYOUT.rolled)[1]].data)
+    assert storage.bytes == [900, 900, whole]
+
+
+def test_a_longer_end_is_read_in_a_second_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = make_open()
+    quick = look(server)
+    monkeypatch.setattr(roll_up_reads, "END_BYTES", 10)
+    storage = Read(server)
+    assert observe_output(storage, LAYOUT).claims.sums == quick.claims.sums
+    assert storage.bytes[::2] == [10, 10]
+    assert min(storage.bytes[1::2]) > 500
+
+
+def test_failed_items_are_told_of_one_that_is_summed() -> None:
+    server = make_open(function=square_most)
+    quick, thorough = look(server), look(server, is_thorough=True)
+    assert {*quick.claims.sums} == {0, 1}
+    assert codes(quick) == codes(thorough) == set()
+    assert judge(quick).accounts == judge(thorough).accounts
+    assert judge(quick).accounts.quarantined == 3
+    assert judge(quick).rows == judge(thorough).rows == ITEMS - 3
+    assert quick.claims.list_failed() == thorough.claims.list_failed() == {1, 2, 4}
+    assert quick.claims.count_all() == thorough.claims.count_all()
+    assert quick.quarantine == thorough.quarantine
+    assert {*quick.quarantine} == {1, 2, 4}
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_quarantine_file_that_is_gone_is_missed(batch: int) -> None:
+    server = make_open(function=square_most)
+    (name,) = names_of(server, f"{LAYOUT.quarantine}/{batch:06}-")
+    data = server.objects.pop(name).data
+    # That of another part is none of this one.
+    put(server, LAYOUT.quarantined(batch, "0" * 64), data)
+    quick, thorough = look(server), look(server, is_thorough=True)
+    assert judge(quick).findings == judge(thorough).findings
+    assert codes(quick) == {Code.LOST_QUARANTINE}
+    assert batch not in quick.quarantine
+
+
+def test_lines_that_are_damaged_beneath_a_right_sum_are_told_by_a_thorough_look() -> None:
+    server = make_open()
+    (name, _) = names_of(server, LAYOUT.rolled)
+    put(server, name, flip(server.objects[name].data))
+    quick, thorough = look(server), look(server, is_thorough=True)
+    assert codes(quick) == set()
+    assert codes(thorough) == {Code.UNREADABLE_ROLL_UP}
+    # What one batch says comes from its record.
+    assert quick.claims == thorough.claims
+    assert run(ObjectStorage(server)) is RunStatus.COMPLETE
+
+
+WRONG_SUMS: dict[str, dict[str, Any]] = {
+    "rows": {"rows": 3},
+    "outcomes": {"committed": 3, "filtered": 1},
+    "failed items": {"committed": 3, "quarantined": 1},
+    "removed items": {"committed": 3, "removed": 1},
+    "adopted items": {"adopted": 1},
+    "sizes": {"sizes": "0" * 64},
+    "plan": {"planned": "0" * 64},
+    "a failed batch": {"committed": 3, "quarantined": 1, "failed": {"1": "0" * 64}},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_SUMS)
+@pytest.mark.parametrize("is_flipped", [False, True])
+def test_a_sum_of_something_else_is_told_and_no_run_closes_over_it(
+    wrong: str, is_flipped: bool
+) -> None:
+    server = make_open()
+    (name, _) = names_of(server, LAYOUT.rolled)
+    data = with_end(server.objects[name].data, **WRONG_SUMS[wrong])
+    put(server, name, flip(data) if is_flipped else data)
+    thorough = look(server, is_thorough=True)
+    is_used = 0 in look(server).claims.sums
+    assert is_used is (wrong not in ("sizes", "plan", "a failed batch"))
+    if is_flipped and wrong in ("sizes", "plan"):
+        assert codes(thorough) == {Code.UNREADABLE_ROLL_UP}
+        return
+    assert Code.ROLL_UP_DIFFERS in codes(thorough)
+    with pytest.raises(InconsistentError, match="does not say what the records say together"):
+        run(ObjectStorage(server))
+    assert names_of(server, LAYOUT.complete) == []
+    del server.objects[name]
+    assert run(ObjectStorage(server)) is RunStatus.COMPLETE
+
+
+@pytest.mark.parametrize("wrong", ["sizes", "plan"])
+def test_a_sum_that_does_not_fit_is_not_used(wrong: str) -> None:
+    server = make_open()
+    (name, _) = names_of(server, LAYOUT.rolled)
+    put(server, name, with_end(server.objects[name].data, **WRONG_SUMS[wrong], rows=7))
+    quick = look(server)
+    assert {*quick.claims.sums} == {1}
+    assert judge(quick).rows == ITEMS
+
+
+def test_one_without_a_sum_is_read_whole() -> None:
+    server = make_open()
+    for name in names_of(server, LAYOUT.rolled):
+        *records, _ = server.objects[name].data.splitlines(keepends=True)
+        first_batch = decode_record(CommitRecord, records[0]).batch
+        put(server, name, close_lines(first_batch, b"".join(records), 2))
+    quick, thorough = look(server), look(server, is_thorough=True)
+    assert quick.claims.sums == {}
+    assert quick.claims == thorough.claims
+    assert codes(quick) == codes(thorough) == set()
+    # Its end is asked for first.
+    first, second = names_of(server, LAYOUT.rolled)
+    gets = [what for what in asked_for(server) if what.startswith(f"get {LAYOUT.rolled}")]
+    assert gets == [f"get {first}", f"get {first}", f"get {second}", f"get {second}"]
+
+
+def test_one_of_an_earlier_batten_is_read() -> None:
+    data = (Path(__file__).parent / "rolled_before_sums.jsonl").read_bytes()
+    assert not decode_end(0, data).is_summed
+    assert [(claim.batch, claim.rows, claim.size) for claim in decode_rolled(0, data)] == [
+        (0, 2, 1432),
+        (1, 2, 1432),
+    ]
+
+
+def test_one_that_goes_after_the_look_is_made_up_for_by_records() -> None:
+    server = make_open()
+    storage = Read(server)
+    quick = observe_output(storage, LAYOUT)
+    for name in names_of(server, LAYOUT.rolled):
+        del server.objects[name]
+    assert quick.claims == look(server, is_thorough=True).claims
+
+
+def test_one_that_is_of_other_parts_after_the_look_is_not_believed() -> None:
+    server = make_open()
+    quick = look(server)
+    (name, _) = names_of(server, LAYOUT.rolled)
+    put(server, name, with_record(server.objects[name].data, size=1))
+    assert quick.claims == look(server, is_thorough=True).claims
+
+
+def test_a_store_that_is_away_later_is_told() -> None:
+    server = make_open()
+    storage = Read(server)
+    quick = observe_output(storage, LAYOUT)
+    storage.is_away = True
+    with pytest.raises(StorageError):
+        quick.claims.get(0)
+    storage.is_away = False
+    assert quick.claims[0].batch == 0
+
+
+def test_of_records_that_do_not_fit_themselves_there_is_no_sum() -> None:
+    server = make_open()
+    (name, _) = names_of(server, LAYOUT.rolled)
+    assert decode_end(0, server.objects[name].data).is_summed
+    for changes in ({"outcomes": "3c"}, {"rows": 1}):
+        data = with_record(server.objects[name].data, **changes)
+        assert not decode_end(0, data).is_summed
+
+
+def test_a_run_goes_on_with_what_is_summed() -> None:
+    """It takes up again the failed items of batches of which it held the sum alone."""
+    server = make_open(function=square_most)
+    assert {*look(server).claims.sums} == {0, 1}
+    pipeline = batten.from_range(MORE_ITEMS).map(square_most).options(batch_size=2)
+    options = RunOptions(jobs=1, executor="serial", should_retry_quarantined=True)
+    report = run_on(ObjectStorage(server), pipeline.write_parquet("/features"), options)
+    assert report.status is RunStatus.COMPLETE
+    accounts = report.accounts
+    assert accounts is not None
+    assert (accounts.committed, accounts.quarantined) == (MORE_ITEMS - 3, 3)
+    assert codes(look(server, is_thorough=True)) == set()

@@ -20,7 +20,7 @@ def test_it_is_as_a_dict(batches: list[int]) -> None:
     assert list(found_versions.in_order()) == [versions[batch] for batch in sorted(batches)]
     for absent in (-1, 1 << 80, 5, "0", None):
         assert absent not in found_sizes
-        assert found_versions.get(absent) is None  # type: ignore[call-overload]
+        assert found_versions.get(absent) is None  # type: ignore[arg-type]
     left = found_sizes.without(frozenset(batches[:1]))
     assert left == {batch: sizes[batch] for batch in batches[1:]}
 
@@ -40,3 +40,23 @@ def test_only_all_from_the_first_on_are_those_sizes(batches: list[int]) -> None:
     sizes, _ = list_parts((batch, 5, "") for batch in range(3))
     assert sizes.are([5, 5, 5])
     assert not sizes.are([5, 5, 6])
+
+
+@pytest.mark.parametrize(
+    "batches", [[], [4], [3, 4, 5], [2, 3, 4, 5, 6], [3, 5, 6], [0, 3, 4, 6, 7]]
+)
+@pytest.mark.parametrize("span", [range(3, 6), range(4, 5), range(3)])
+def test_all_of_a_span_are_had_at_once(batches: list[int], span: range) -> None:
+    sizes, versions = list_parts((batch, batch + 7, f"v{batch}") for batch in batches)
+    assert list(sizes.values()) == [batch + 7 for batch in batches]
+    found = sizes.of_all(span)
+    if not {*span} <= {*batches}:
+        assert found is None
+        assert not sizes.has_all(span)
+        with pytest.raises(KeyError):
+            versions.of_all(span)
+        return
+    assert sizes.has_all(span)
+    assert found is not None
+    assert list(found) == [batch + 7 for batch in span]
+    assert versions.of_all(span) == [f"v{batch}" for batch in span]

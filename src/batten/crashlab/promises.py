@@ -12,7 +12,6 @@ from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
 from batten.model.disk.names import Layout, find_part
-from batten.model.rules.accounting import tally_outcomes
 from batten.model.rules.findings import Code, Severity
 from batten.model.value_class import value_class
 from batten.model.words import State
@@ -105,15 +104,13 @@ def find_undone(storage: Store, expected: Expected, *, may_be_old: bool = False)
 
 def _find_remains(observation: Observation) -> Iterator[str]:
     """What should not be there any more, and what should be."""
-    if observation.recorded != observation.parts.keys():
+    if set(observation.recorded) != set(observation.parts):
         yield "parts and records are not of the same batches"
     if observation.given_up:
         yield f"batches {sorted(observation.given_up)} are marked for computing again"
     for entry in (*observation.staged, *observation.staging):
         yield f"{entry.name} was left"
-    failed = {
-        b for b, claim in observation.claims.items() if tally_outcomes(claim.outcomes).quarantined
-    }
+    failed = observation.claims.list_failed()
     if observation.quarantine.keys() != failed:
         yield f"quarantine files are of {sorted(observation.quarantine)}, not {sorted(failed)}"
 

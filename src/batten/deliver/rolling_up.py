@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 
 from batten.errors import StorageError
+from batten.ledger.facts.batches.rolled_sums import encode_rolled
 from batten.ledger.guarded import carry_out
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Unreadable
-from batten.model.disk.rolled import RolledUp, encode_rolled, number_of, span_of
+from batten.model.disk.rolled import RolledUp, number_of, span_of
 from batten.model.rules.guards import ROLLING_UP
 from batten.storage.base import Store
 from batten.storage.relative import last_piece

@@ -29,7 +29,6 @@ from batten.ledger.files.schema_file import decode_schema
 from batten.model.disk.outcomes import decode_outcomes
 from batten.model.disk.records import Config
 from batten.model.disk.runs.job_calls import compose
-from batten.model.rules.accounting import tally_outcomes
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus, Takes
 from batten.plan.keys.key_index import KeyIndex
@@ -125,11 +124,11 @@ def _is_computed(dataset: FoundDataset) -> bool:
     observation = dataset.observation
     if observation.config is not None and observation.config.job.is_adopting:
         return False
-    tallies = [tally_outcomes(claim.outcomes) for claim in observation.claims.values()]
+    counts = observation.claims.count_all()
     return (
         observation.completion is not None
         or bool(observation.staged or observation.reopened or observation.given_up)
-        or any(tally.adopted != tally.items for tally in tallies)
+        or counts.adopted != counts.items
     )
 
 

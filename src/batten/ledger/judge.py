@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from batten.ledger.delivered import find_undelivered
+from batten.ledger.facts.batches.held_claims import Claims, list_unsummed
 from batten.ledger.facts.observation import Observation
 from batten.model.disk.published import Published
 from batten.model.disk.records import Completion
@@ -12,11 +13,13 @@ from batten.model.disk.staged_names import StagedChunk, StagedFile, find_staged
 from batten.model.rules.accounting import (
     Accounts,
     PlannedBatches,
+    add_counts,
     beyond_plan,
     count_accounts,
     find_disagreement,
     find_mismatch,
     find_plan_gap,
+    sum_outcomes,
     tally_outcomes,
 )
 from batten.model.rules.coverage import count_items
@@ -114,7 +117,8 @@ def _hold_against_plan(
     good = {}
     batches = plan.batches
     _forget_what_is_beyond(observation, batches, findings)
-    for batch in observation.parts:
+    # Nothing is to be told of those that are summed: else they would not be.
+    for batch in list_unsummed(observation.parts, observation.claims.sums):
         claim = observation.claims.get(batch)
         if batch >= batches:
             findings.append(beyond_plan(observation.layout, batch, plan))
@@ -189,7 +193,7 @@ def _find_lost(observation: Observation, batches: int) -> Iterator[Finding]:
     """A record proves that its part was published. Without one, a part is missed only where a later
     one is there, since parts are published in order."""
     layout, parts = observation.layout, observation.parts
-    for batch in sorted(observation.recorded.difference(parts)):
+    for batch in sorted(observation.recorded.single.difference(parts)):
         claim = observation.claims.get(batch)
         held = (
             f"; it held {count_of(claim.rows, 'row')} of {count_of(claim.items, 'item')}"
@@ -202,9 +206,8 @@ def _find_lost(observation: Observation, batches: int) -> Iterator[Finding]:
             evidence=f"it is gone, and {layout.commit(batch)} says that it was published{held}",
             batch=batch,
         )
-    within = [batch for batch in parts if batch < batches]
-    for batch in range(max(within, default=0)):
-        if batch not in parts and batch not in observation.recorded | observation.given_up:
+    for batch in _list_missing(parts, batches):
+        if batch not in observation.recorded and batch not in observation.given_up:
             yield Finding(
                 code=Code.HOLE,
                 path=layout.part(batch),
@@ -218,6 +221,15 @@ def _find_lost(observation: Observation, batches: int) -> Iterator[Finding]:
             evidence="the part was lost, and given up to be computed again",
             batch=batch,
         )
+
+
+def _list_missing(parts: Collection[int], batches: int) -> Iterator[int]:
+    """Batches of the plan without a part, where a later one has one."""
+    count, last = 0, -1
+    for batch in parts:
+        if batch < batches:
+            count, last = count + 1, max(last, batch)
+    return (each for each in range(last) if each not in parts) if count <= last else iter(())
 
 
 def _tell_early(observation: Observation) -> Iterator[Finding]:
@@ -275,8 +287,11 @@ def _count(
 ) -> tuple[Accounts, int]:
     segments = observation.segments if plan is not None else ()
     completion = observation.completion
-    counted = count_accounts(segments, good.values(), staged=staged)
-    rows = sum(claim.rows for claim in good.values())
+    summed = observation.claims if plan is not None and not observation.is_vouched else Claims()
+    single = sum_outcomes(claim.outcomes for claim in good.values())
+    counts = add_counts([summed.count_summed(), single])
+    counted = count_accounts(segments, counts, staged=staged)
+    rows = summed.rows + sum(claim.rows for claim in good.values())
     if completion is None or plan is None:
         return counted, rows
     recorded = _by_completion(completion, plan)

@@ -24,7 +24,7 @@ def estimate_room(
     to_do = every if is_anew else accounts.pending
     config = observation.config
     is_of_tables = config is not None and bool(find_tables(config.fingerprint))
-    sizes = list(observation.parts.values())
+    sizes = [sum(observation.parts.values())]
     sizes += [each.size for each in observation.deliveries if each.kind == FILES]
     if to_do and not done and not is_of_tables:
         return None

@@ -73,8 +73,7 @@ class PublishedVersions:
         agree, but for what this run has seen."""
         if self._observation.completion is not None:
             return
-        removed = Outcome.REMOVED.value
-        yield from (n for n, claim in self._observation.claims.items() if removed in claim.outcomes)
+        yield from self._observation.claims.find_removed()
         for segment in plan.segments:
             kept = plan.versions(segment)
             if kept is not None and GONE in kept.versions:

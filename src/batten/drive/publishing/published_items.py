@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from batten.ledger.facts.batches.held_claims import Claims
 from batten.model.rules.accounting import Accounts, Claim, OutcomeCounts, tally_outcomes
 from batten.plan.plan import Plan
 
@@ -11,11 +10,9 @@ from batten.plan.plan import Plan
 class PublishedItems:
     """Counts along while batches are published and taken up again."""
 
-    def __init__(self, claims: Mapping[int, Claim]) -> None:
+    def __init__(self, claims: Claims) -> None:
         self._claims = claims
-        self._counts = OutcomeCounts(committed=0, filtered=0, quarantined=0, removed=0, adopted=0)
-        for claim in claims.values():
-            self.add(claim.outcomes)
+        self._counts = claims.count_all()
 
     @property
     def items(self) -> int:

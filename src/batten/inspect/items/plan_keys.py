@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import compress
 from typing import Any
 
@@ -63,7 +63,7 @@ def select_keys_of_rows(keys: list[Any], claim: Published) -> list[Any]:
 
 
 def list_missing_keys(
-    keys: PlanKeys, plan: PlannedBatches, batches: Iterable[int], claims: dict[int, Published]
+    keys: PlanKeys, plan: PlannedBatches, batches: Iterable[int], claims: Mapping[int, Published]
 ) -> Iterator[str]:
     """The keys whose rows were in parts that are gone. Without a record, all of the batch."""
     for batch in batches:

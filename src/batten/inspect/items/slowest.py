@@ -74,7 +74,7 @@ def _list_recorded(
     """Milliseconds, batch and item; the numbers are negative, so that of two alike the first item
     comes first."""
     for batch in chosen:
-        claim = observation.claims.get(batch) or _read(place, observation, batch)
+        claim = observation.claims.single.get(batch) or _read(place, observation, batch)
         if claim is None or not claim.slowest:
             continue
         planned = plan.find(batch)

@@ -5,12 +5,13 @@ What can't be read, or is not what it should be, becomes a finding (decision 003
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
 from batten.errors import StorageError
 from batten.ledger.facts.batches.described import find_quarantined, find_recorded
+from batten.ledger.facts.batches.held_claims import Claims, Recorded, list_unsummed
 from batten.ledger.facts.batches.listed_parts import PartSizes, PartVersions, list_parts
 from batten.ledger.facts.batches.part_footers import (
     PublishedBatches,
@@ -37,6 +38,7 @@ from batten.model.disk.records import (
     Segment,
     decode_record,
 )
+from batten.model.disk.rolled import RolledUp
 from batten.model.disk.runs.holders import Holder
 from batten.model.disk.staged_names import find_staged
 from batten.model.disk.throwaway_names import is_throwaway, is_workroom
@@ -83,9 +85,9 @@ class Reading(DeliveryReads):
         segments, has_whole_plan, parts, complete, completion = found
         quarantine_names, quarantine = self._list_quarantine()
         given_up = self._list_numbers(layout.recompute)
-        planned = sum(segment.batches for segment in segments)
+        sums = {} if is_thorough else self._take_sums(quarantine_names)
         published = self._read_published(
-            parts, given_up, completion, planned, is_thorough=is_thorough, names=names
+            parts, given_up, completion, segments, is_thorough=is_thorough, names=names, sums=sums
         )
         if is_shared:
             quarantine = find_quarantined(layout, quarantine_names, published.claims, parts)
@@ -175,7 +177,7 @@ class Reading(DeliveryReads):
             before = list(self.findings), self.failure
             names = self._list_folder(self.layout.commits, after=self._name_start(leading))
             found = self._read_plan_and_parts()
-            self._read_roll_ups(found.parts, found.segments)
+            self._read_roll_ups(found.parts, found.segments, is_thorough=is_thorough)
             if self._are_told(leading, found.parts):
                 return names, found
             self.findings, self.failure = before
@@ -210,31 +212,29 @@ class Reading(DeliveryReads):
         parts: PartSizes,
         given_up: frozenset[int],
         completion: Completion | None,
-        planned: int,
+        segments: tuple[Segment, ...],
         *,
         is_thorough: bool,
         names: Collection[str] | None,
+        sums: Mapping[int, RolledUp],
     ) -> PublishedBatches:
         """What records or parts say of themselves, unless `COMPLETE` vouches for them. `names` are
-        those of records, where they are known."""
+        those of records, where they are known; `sums` those of roll-ups."""
         if not is_thorough and completion is not None and is_vouched(completion, parts):
-            return PublishedBatches(
-                recorded=frozenset(), claims={}, early=frozenset(), is_vouched=True
-            )
+            return PublishedBatches(is_vouched=True)
         early: frozenset[int] = frozenset()
         rolled = {} if is_thorough else self._take_rolled()
         if names is None:
             recorded = self._list_numbers(self.layout.commits)
-            early = find_early(parts, recorded | given_up, planned)
+            early = find_early(parts, recorded | given_up, segments)
         else:
-            recorded = find_recorded(self.layout, names, self._versions, rolled)
-        others = parts.keys() - early - rolled.keys()
+            recorded = find_recorded(self.layout, names, self._versions, rolled, sums)
+        others = (n for n in list_unsummed(parts, sums) if not (n in early or n in rolled))
         claims = rolled | self.read_claims(recorded - rolled.keys(), others)
         return PublishedBatches(
-            recorded=recorded,
-            claims=claims,
+            recorded=Recorded(recorded, sums),
+            claims=Claims(claims, sums, self._load_thousand),
             early=early,
-            is_vouched=False,
             lost_records=self._compare_roll_ups(claims, recorded) if is_thorough else frozenset(),
         )
 

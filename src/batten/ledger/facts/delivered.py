@@ -10,7 +10,7 @@ from batten.ledger.facts.batches.part_footers import PublishedBatches
 from batten.ledger.facts.batches.roll_up_reads import RollUpReads
 from batten.ledger.facts.noted_reads import ODD_NAME
 from batten.ledger.facts.observation import find_own_file, list_expected
-from batten.ledger.facts.placed_files import list_current, look_at_files
+from batten.ledger.facts.placed_files import has_item_files, list_current, look_at_files
 from batten.lookup.look_at_destination import look_at_destination
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.names import is_delivery
@@ -81,15 +81,12 @@ class DeliveryReads(RollUpReads):
     def _look_at_files(
         self, config: Config | None, deliveries: Iterable[Delivery], published: PublishedBatches
     ) -> None:
-        current = list_current(published.claims, published.recorded)
-        found = look_at_files(
-            self.storage,
-            self.layout,
-            config,
-            deliveries,
-            None if published.is_vouched else current,
-        )
+        if not has_item_files(config, deliveries):
+            return
+        current = None
+        if not published.is_vouched:
+            current = list_current(published.claims, published.recorded)
         try:
-            self.findings += found
+            self.findings += look_at_files(self.storage, self.layout, config, deliveries, current)
         except StorageError as error:
             self._note_error(Code.UNREADABLE_FOLDER, self.layout.files, error)

@@ -1,4 +1,7 @@
-"""What was found of one output: a value, which nothing is asked of any more."""
+"""What was found of one output: a value, which nothing is asked of any more.
+
+One thing is asked for later: what a single batch says of a thousand that is rolled up (decision
+0163)."""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from batten.errors import StorageError
+from batten.ledger.facts.batches.held_claims import Claims, Recorded
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.names import Layout
-from batten.model.disk.published import Published
 from batten.model.disk.records import Completion, Config, Segment
 from batten.model.disk.runs.holders import Holder
 from batten.model.rules.findings import Code, Finding
@@ -43,8 +46,8 @@ class Observation:
     has_whole_plan: bool = True
     parts: Mapping[int, int] = field(default_factory=dict)
     early: frozenset[int] = frozenset()
-    recorded: frozenset[int] = frozenset()
-    claims: dict[int, Published] = field(default_factory=dict)
+    recorded: Recorded = field(default_factory=Recorded)
+    claims: Claims = field(default_factory=Claims)
     is_vouched: bool = False
     given_up: frozenset[int] = frozenset()
     quarantine: dict[int, int] = field(default_factory=dict)
@@ -68,7 +71,7 @@ class Observation:
     def reopened(self) -> frozenset[int]:
         """Batches whose part is there and is about to be replaced, its quarantined items retried:
         their record was given up on purpose."""
-        return self.given_up.intersection(self.parts) - self.recorded
+        return frozenset(n for n in self.given_up if n in self.parts and n not in self.recorded)
 
     @property
     def holds_clear_secrets(self) -> bool:
@@ -85,7 +88,7 @@ class Observation:
     @property
     def unrecorded(self) -> list[int]:
         """Batches whose part was published by a run that was killed before it wrote the record."""
-        without = set(self.claims).intersection(self.parts) - self.recorded
+        without = set(self.claims.single).intersection(self.parts) - self.recorded
         return sorted(without - self.reopened)
 
 

@@ -34,6 +34,12 @@ DEPTH_MAX = 64
 """Folders that lie deeper are somebody's."""
 
 
+def has_item_files(config: Config | None, deliveries: Iterable[Delivery]) -> bool:
+    """Whether items have files of their own there."""
+    is_theirs = config is not None and config.sink == FILES
+    return is_theirs or any(each.kind == FILES for each in deliveries)
+
+
 def look_at_files(
     storage: Store,
     layout: Layout,
@@ -45,8 +51,6 @@ def look_at_files(
     the parts by batch; None where all records are of them. Of other batches files are getting their
     places, and any may be gone."""
     given = next((each for each in deliveries if each.kind == FILES), None)
-    if given is None and (config is None or config.sink != FILES):
-        return
     look = _FilesLook(storage, layout, given, current)
     try:
         with storage.folder.steady() if storage.folder is not None else nullcontext():

@@ -145,6 +145,13 @@ class PlannedBatches:
                 return _plan_batch(segment, position)
         return None
 
+    def within(self, span: range) -> Iterator[PlannedBatch]:
+        """The batches of these numbers, as far as the plan has them, by number."""
+        for segment in self.segments:
+            first = max(0, span.start - segment.first_batch)
+            for position in range(first, min(segment.batches, span.stop - segment.first_batch)):
+                yield _plan_batch(segment, position)
+
     def __iter__(self) -> Iterator[PlannedBatch]:
         """All batches, by number."""
         for segment in self.segments:
@@ -166,6 +173,11 @@ def find_mismatch(planned: PlannedBatch, claim: Claim) -> str | None:
     """In which way a published batch is not what the plan says, or None."""
     if (claim.batch, claim.items, claim.keys) != (planned.batch, planned.items, planned.keys):
         return _name_difference(planned, claim)
+    return find_own_fault(claim)
+
+
+def find_own_fault(claim: Claim) -> str | None:
+    """In which way a published batch does not fit itself, or None."""
     try:
         tally = tally_outcomes(claim.outcomes)
     except ValueError as error:
@@ -218,30 +230,40 @@ def tally_outcomes(text: str) -> OutcomeCounts:
     )
 
 
-def count_accounts(
-    segments: Sequence[Segment], claims: Iterable[Claim], *, staged: int = 0
-) -> Accounts:
-    """The accounts as they stand. Claims must have been held against the plan (`find_mismatch`)."""
+def sum_outcomes(texts: Iterable[str]) -> OutcomeCounts:
+    """Of many batches. Raises `ValueError` for a text that is none of outcomes."""
+    return add_counts(map(tally_outcomes, texts))
+
+
+def add_counts(counts: Iterable[OutcomeCounts]) -> OutcomeCounts:
     committed = filtered = quarantined = removed = adopted = 0
-    for claim in claims:
-        of_batch = tally_outcomes(claim.outcomes)
-        committed += of_batch.committed
-        filtered += of_batch.filtered
-        quarantined += of_batch.quarantined
-        removed += of_batch.removed
-        adopted += of_batch.adopted
+    for each in counts:
+        committed += each.committed
+        filtered += each.filtered
+        quarantined += each.quarantined
+        removed += each.removed
+        adopted += each.adopted
+    return OutcomeCounts(committed, filtered, quarantined, removed, adopted)
+
+
+def count_accounts(
+    segments: Sequence[Segment], counts: OutcomeCounts, *, staged: int = 0
+) -> Accounts:
+    """The accounts as they stand. What is counted must have been held against the plan
+    (`find_mismatch`)."""
     planned = sum(segment.items for segment in segments)
     duplicate = segments[-1].duplicates if segments else 0
+    done = counts.committed + counts.filtered + counts.quarantined
     return Accounts(
-        source=planned - removed + duplicate,
-        committed=committed,
-        filtered=filtered,
-        quarantined=quarantined,
+        source=planned - counts.removed + duplicate,
+        committed=counts.committed,
+        filtered=counts.filtered,
+        quarantined=counts.quarantined,
         duplicate=duplicate,
         staged=staged,
-        pending=planned - committed - filtered - quarantined - removed - staged,
-        removed=removed,
-        adopted=adopted,
+        pending=planned - done - counts.removed - staged,
+        removed=counts.removed,
+        adopted=counts.adopted,
     )
 
 
@@ -260,7 +282,9 @@ def close_accounts(
         if (finding := _find_difference(layout, planned, by_batch.get(planned.batch)))
     ]
     findings += [beyond_plan(layout, batch, plan) for batch in by_batch if batch >= plan.batches]
-    return findings or count_accounts(segments, by_batch.values())
+    if findings:
+        return findings
+    return count_accounts(segments, sum_outcomes(claim.outcomes for claim in by_batch.values()))
 
 
 def _find_difference(layout: Layout, planned: PlannedBatch, claim: Claim | None) -> Finding | None:

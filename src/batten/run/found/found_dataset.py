@@ -18,7 +18,7 @@ from batten.ledger.judge import Judgement, judge
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Fingerprint
-from batten.model.rules.accounting import Accounts, tally_outcomes
+from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import DOUBT, Finding
 from batten.model.rules.resume import Decision, Found, ResumeMode, decide_resume
 from batten.model.telling.commands import command
@@ -58,11 +58,8 @@ class FoundDataset:
     @property
     def quarantined_batches(self) -> list[int]:
         """Published batches that have quarantined items."""
-        return sorted(
-            batch
-            for batch, claim in self.observation.claims.items()
-            if batch in self.observation.parts and tally_outcomes(claim.outcomes).quarantined
-        )
+        parts, failed = self.observation.parts, self.observation.claims.list_failed()
+        return sorted(batch for batch in failed if batch in parts)
 
     @property
     def retried(self) -> list[int]:

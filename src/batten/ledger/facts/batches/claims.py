@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from batten.errors import StorageError
+from batten.ledger.facts.batches.listed_parts import list_parts
 from batten.ledger.facts.batches.part_footers import published_by_footer_of
 from batten.ledger.facts.noted_reads import NotedReads
 from batten.model.disk.names import Layout
@@ -22,7 +23,7 @@ class ClaimReads(NotedReads):
 
     def __init__(self, storage: Store, layout: Layout) -> None:
         super().__init__(storage, layout)
-        self._versions: Mapping[int, str] = {}
+        _, self._versions = list_parts(())
 
     def read_claims(self, recorded: Iterable[int], parts: Iterable[int]) -> dict[int, Published]:
         claims = {}

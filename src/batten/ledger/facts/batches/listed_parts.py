@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
 from itertools import count, islice
 from operator import eq, lt
 
@@ -53,12 +53,35 @@ class _PartTable:
                 return place
         raise KeyError(batch)
 
+    def find_all(self, span: range) -> slice | None:
+        """The places of all these batches; None if one is missing."""
+        if span[-1] in self:
+            last = self.find(span[-1])
+            first = last - len(span) + 1
+            if first >= 0 and self.batches[first] == span[0]:
+                return slice(first, last + 1)
+        return None
+
+    def __contains__(self, batch: object) -> bool:
+        try:
+            self.find(batch)
+        except KeyError:
+            return False
+        return True
+
 
 class _OfParts:
     """What sizes and versions have in common: the batches, in order."""
 
     def __init__(self, table: _PartTable) -> None:
         self._table = table
+
+    def has_all(self, span: range) -> bool:
+        """Whether there is a part of each of these batches."""
+        return self._table.find_all(span) is not None
+
+    def __contains__(self, batch: object) -> bool:
+        return batch in self._table
 
     def __len__(self) -> int:
         return len(self._table.batches)
@@ -72,6 +95,18 @@ class PartSizes(_OfParts, Mapping[int, int]):
 
     def __getitem__(self, batch: int) -> int:
         return self._table.sizes[self._table.find(batch)]
+
+    def values(self) -> _Sizes:
+        return _Sizes(self)
+
+    def in_order(self) -> array[int]:
+        """As the batches are."""
+        return self._table.sizes
+
+    def of_all(self, span: range) -> array[int] | None:
+        """Those of these batches, in order; None if one has no part."""
+        places = self._table.find_all(span)
+        return self._table.sizes[places] if places is not None else None
 
     def are(self, sizes: Sequence[int]) -> bool:
         """Whether these are the sizes of all batches from the first on, and there are no others."""
@@ -89,11 +124,33 @@ class PartSizes(_OfParts, Mapping[int, int]):
         return PartSizes(_PartTable((each, self[each], "") for each in self if each not in batches))
 
 
+class _Sizes(ValuesView[int]):
+    """Not each is looked up."""
+
+    _mapping: PartSizes
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._mapping.in_order())
+
+
 class PartVersions(_OfParts, Mapping[int, str]):
     """By batch; empty texts in a folder."""
 
     def __getitem__(self, batch: int) -> str:
         return self._table.version(self._table.find(batch))
+
+    def of_all(self, span: range) -> list[str]:
+        """Those of these batches, which all have a part, in order."""
+        places = self._table.find_all(span)
+        if places is None:
+            raise KeyError(span)
+        texts, ends = self._table.texts, self._table.ends
+        start = ends[places.start - 1] if places.start else 0
+        found = []
+        for end in ends[places]:
+            found.append(texts[start:end].decode())
+            start = end
+        return found
 
     def in_order(self) -> Iterator[str]:
         texts, start = self._table.texts, 0
