@@ -124,10 +124,11 @@ def test_what_ended_each_run(job: Folder, page_of: Any, monkeypatch: pytest.Monk
     killed, gate = begin(job, "first")
     killed.kill()
     killed.wait()
+    # Until its worker is gone, too: with its gate closed it would finish the item.
+    interrupted, second = begin(job, "second")
     os.close(gate)
-    interrupted, gate = begin(job, "second")
     interrupted.send_signal(signal.SIGTERM)
-    os.close(gate)
+    os.close(second)
     assert interrupted.wait(timeout=60) == 75
     assert job.run("--quiet", "--resume", "never").code == 5
     (job.path / "open").touch()
