@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import batten
+from batten.drive import taking_up_again
 from batten.storage.changing import steps
 
 BATCHES = 8
@@ -27,11 +28,12 @@ def job(folder: Path) -> batten.Pipeline:
     return made.options(batch_size=2, stop_when=None).write_parquet(folder / "out")
 
 
-@pytest.mark.parametrize("folder", ["recompute", "staged"])
+@pytest.mark.parametrize(("folder", "together"), [("recompute", 2), ("staged", 1)])
 def test_a_signal_while_batches_are_taken_up_again(
-    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: str, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While they are given up, one after the other, and while their rows are staged again."""
+    """While they are given up, some together, and while their rows are staged again."""
+    monkeypatch.setattr(taking_up_again, "GIVEN_UP_BATCHES", 2)
     job(tmp_path).run(executor="serial")
     monkeypatch.setenv("BATTEN_TEST_MENDED", "1")
     taken: set[int] = set()
@@ -47,6 +49,6 @@ def test_a_signal_while_batches_are_taken_up_again(
     with pytest.raises(batten.InterruptedRunError, match="Stopped by SIGTERM"):
         job(tmp_path).run(executor="serial", retry_quarantined=True)
     monkeypatch.setattr(steps, "observer", None)
-    assert len(taken) == 1
+    assert len(taken) == together
     report = job(tmp_path).run(executor="serial", retry_quarantined=True)
     assert report.rows == 2 * BATCHES
