@@ -191,3 +191,11 @@ def test_from_a_store_to_a_store(prefix: str, tmp_path: Path) -> None:
     assert make_down(up, down).status == "nothing-to-do"
     with pytest.raises(UsageError, match="lies among the objects"):
         make_down(up, up, removed="keep")
+
+
+def test_a_dataset_with_a_long_plan_is_a_source(prefix: str, tmp_path: Path) -> None:
+    """A record of a segment describes the keys of each batch, so it may be large."""
+    rows = write_rows(tmp_path, {number: str(number) for number in range(2 * ITEMS)})
+    made = batten.from_jsonl(rows, key="id").map(copy).options(batch_size=1)
+    made.write_parquet(f"{prefix}/up").run(executor="serial", progress=False)
+    assert make_down(f"{prefix}/up", tmp_path / "down").executed_items == 2 * ITEMS

@@ -105,7 +105,10 @@ def _load_segments(storage: Store, layout: Layout, plan: Iterable[Entry]) -> lis
     names = [last_piece(entry.name) for entry in plan]
     records = [name for name in names if find_number(name, "json") is not None]
     found = storage.read_each(layout.plan, records)
-    return [decode_record(Segment, data) for data in found if data is not None]
+    return [
+        decode_record(Segment, storage.read(f"{layout.plan}/{name}") if data is None else data)
+        for name, data in zip(records, found, strict=True)
+    ]
 
 
 def list_versions(storage: Store, layout: Layout) -> PartVersions:
