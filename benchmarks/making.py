@@ -13,7 +13,7 @@ import pyarrow as pa
 from batten.drive.run import run_on
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_file import load_job
-from batten.plan.keys.key_shards import KeyShards
+from batten.plan.keys.new_or_duplicate import KeyShards
 from batten.rows.arrays import integers
 from batten.rows.rows import ITEM
 from batten.run.run_options import RunOptions

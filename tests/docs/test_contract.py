@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from batten.cli.main import COMMANDS
-from batten.model.rules.endings import ENDINGS
+from batten.model.rules.exit_codes import ENDINGS
 from batten.model.rules.states import VERDICTS
 from batten.model.words import Action, RunStatus, State
 

@@ -110,7 +110,7 @@ def guard(command: Callable[[], int], *, is_json: bool) -> int:
         finally:
             flush_output()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  shown, none is hidden
-        from batten.cli.exits import end_with
+        from batten.cli.shown_errors import end_with
 
         return end_with(error, is_json=is_json)
 
@@ -123,7 +123,7 @@ def _dispatch(words: list[str]) -> int:
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else 0
     # How a command ends must be told also where no further file can be opened.
-    importlib.import_module("batten.cli.exits")
+    importlib.import_module("batten.cli.shown_errors")
     status: int = load_command(words[0]).execute(arguments)
     return status
 

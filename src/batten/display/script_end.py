@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 
 from batten.errors import BattenError, FailedRunError, InterruptedRunError
-from batten.model.rules.endings import find_ending
+from batten.model.rules.exit_codes import find_ending
 from batten.printable import blot, tell
 
 

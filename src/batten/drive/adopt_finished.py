@@ -35,8 +35,9 @@ from batten.plan.keys.key_index import KeyIndex
 from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
 from batten.plan.storing import delete_segments
-from batten.run.checks import RoomWatch, check_disk, refuse_unfit
+from batten.run.checks import refuse_unfit
 from batten.run.context import Context
+from batten.run.disk_room import RoomWatch, check_disk
 from batten.run.found.found_dataset import FoundDataset, look_again
 from batten.run.report import Report
 from batten.run.telling.recording import RunRecord

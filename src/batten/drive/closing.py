@@ -19,7 +19,7 @@ from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Completion, encode_record, version_for
 from batten.model.disk.runs.usage_lines import BeforeLine, total
 from batten.model.rules.accounting import Accounts, close_accounts
-from batten.model.rules.endings import find_ending
+from batten.model.rules.exit_codes import find_ending
 from batten.model.rules.guards import COMPLETING
 from batten.model.rules.usage import Usage, record_usage
 from batten.model.telling.commands import command

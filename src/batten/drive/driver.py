@@ -29,8 +29,8 @@ from batten.drive.to_do import ToDo
 from batten.errors import BattenError
 from batten.executors.base import Died, Event, Lost, TimedOut, Told
 from batten.plan.plan import Plan
-from batten.run.checks import RoomWatch
 from batten.run.context import Context
+from batten.run.disk_room import RoomWatch
 from batten.run.found.found_dataset import FirstRowsError, FoundDataset
 from batten.run.telling.recording import RunRecord
 from batten.storage.changing.publishing import delete

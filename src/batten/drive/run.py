@@ -36,8 +36,9 @@ from batten.model.words import RunStatus
 from batten.plan.differing import SourceDiffersError
 from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
-from batten.run.checks import RoomWatch, check_disk, list_checks, refuse_unfit
+from batten.run.checks import list_checks, refuse_unfit
 from batten.run.context import Context
+from batten.run.disk_room import RoomWatch, check_disk
 from batten.run.found.found_dataset import (
     FirstRowsError,
     FoundDataset,

@@ -39,13 +39,13 @@ from batten.inspect.items.at_work import find_at_work
 from batten.inspect.items.plan_keys import PlanKeys, list_missing_keys
 from batten.inspect.kinds.landings import describe_landing, find_landing
 from batten.inspect.paths.output_path import Place, find_linked_folder, has_tree, locate_output
+from batten.ledger.bytes_to_write import estimate_bytes_to_write
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.history.runs import find_last_log, find_last_run, find_refusal
 from batten.ledger.history.submissions import list_pending
 from batten.ledger.history.usage import find_usage
 from batten.ledger.judge import Judgement, judge
-from batten.ledger.room import estimate_room
 from batten.model.disk.runs.refusals import Way
 from batten.model.disk.runs.submissions import SubmissionRecord
 from batten.model.disk.throwaway_names import find_staging_owner
@@ -167,7 +167,7 @@ def describe(
     state = judgement.verdict.state
     items = judgement.accounts
     files = [each.target for each in observation.deliveries if each.is_file]
-    needed_bytes = estimate_room(observation, items, files) or 0
+    needed_bytes = estimate_bytes_to_write(observation, items, files) or 0
     hints, inputs, again = _look_ahead(place, observation, state, needed_bytes)
     is_run = judgement.verdict.action is Action.RUN
     job = find_again(place, observation, *more) if state not in _UNLOGGED or is_run else Again()

@@ -14,8 +14,8 @@ from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.plan.changed_items import Differences, revise, revise_values
 from batten.plan.changed_rows import PlannedRows, refuse_shrunk
-from batten.plan.keys.key_shards import AGAIN, KeyShards, Known
-from batten.plan.keys.same_keys import PlannedKeys
+from batten.plan.keys.new_or_duplicate import DUPLICATE, KeyShards, Known
+from batten.plan.keys.still_as_planned import PlannedKeys
 from batten.plan.looking import begin_upstream
 from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
@@ -245,7 +245,7 @@ def _sort_out(
             look.note(count)
             count += 1
             yield row
-        elif known is AGAIN:
+        elif known is DUPLICATE:
             look.pass_over()
             look.duplicates += 1
             if len(look.examples) < DUPLICATE_EXAMPLES:

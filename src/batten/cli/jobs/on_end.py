@@ -14,8 +14,8 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from batten.cli.exits import as_expected, describe, end_with
 from batten.cli.output import flush_output, tell
+from batten.cli.shown_errors import as_expected, describe, end_with
 from batten.executors.processes.parents import end_with_parent
 from batten.executors.stopping import STOPPING
 from batten.printable import blot

@@ -15,8 +15,9 @@ from batten.model.rules.accounting import Accounts
 from batten.model.words import RunStatus
 from batten.plan.extending import foresee_plan
 from batten.plan.plan import Plan
-from batten.run.checks import Check, check_disk, list_checks
+from batten.run.checks import Check, list_checks
 from batten.run.context import Context
+from batten.run.disk_room import check_disk
 from batten.run.found.changed_job import name_fresh_way
 from batten.run.found.found_dataset import look, observe_free, refuse_other_job
 from batten.run.report import Report

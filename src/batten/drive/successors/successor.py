@@ -19,9 +19,10 @@ from batten.model.disk.records import Fingerprint
 from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.value_class import value_class
 from batten.model.words import State
-from batten.run.checks import check_disk, refuse_unfit
+from batten.run.checks import refuse_unfit
 from batten.run.clock import utc_now
 from batten.run.context import Context
+from batten.run.disk_room import check_disk
 from batten.run.found.found_dataset import FoundDataset, look, observe_free, refuse_other_job
 from batten.storage.changing.orphans import delete_staged_orphans
 from batten.storage.changing.publishing import make_folders

@@ -22,8 +22,9 @@ from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.words import FORMAT_TAKING_OVER
 from batten.plan.extending import foresee_plan
 from batten.plan.storing import list_beside
-from batten.run.checks import check_disk, refuse_unfit
+from batten.run.checks import refuse_unfit
 from batten.run.context import Context
+from batten.run.disk_room import check_disk
 from batten.run.found.changed_job import name_fresh_way
 from batten.run.found.earlier import Earlier, take_earlier
 from batten.run.found.found_dataset import FoundDataset, observe_free

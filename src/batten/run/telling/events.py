@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from batten.errors import BattenError
 from batten.ledger.files.quarantine_file import read_quarantine
 from batten.model.rules.accounting import tally_outcomes
-from batten.model.rules.endings import find_ending
+from batten.model.rules.exit_codes import find_ending
 from batten.model.telling.counts import count_of
 from batten.model.telling.hiding import redact
 from batten.model.words import RunStatus

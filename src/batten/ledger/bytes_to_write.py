@@ -12,7 +12,7 @@ from batten.model.telling.sizes import estimate_bytes
 from batten.model.words import FILES
 
 
-def estimate_room(
+def estimate_bytes_to_write(
     observation: Observation, accounts: Accounts, files: Iterable[str], *, is_anew: bool = False
 ) -> int | None:
     """About how many bytes the run will write: the parts of all pending items, with `is_anew` of

@@ -12,8 +12,8 @@ import pytest
 
 import batten
 from batten.errors import StorageError
-from batten.plan.keys import key_shards
-from batten.plan.keys.key_shards import AGAIN, KeyShards, Known
+from batten.plan.keys import new_or_duplicate
+from batten.plan.keys.new_or_duplicate import DUPLICATE, KeyShards, Known
 from batten.plan.storing import Row
 
 Answers = list[tuple[Row, Known | None]]
@@ -41,7 +41,7 @@ def look_up_in_one_table(planned: list[str], met: int, rows: list[Row]) -> Answe
     seen: set[str | None] = set(planned[:met])
     answers: Answers = []
     for row in rows:
-        answers.append((row, AGAIN if row[0] in seen else table.get(row[0])))
+        answers.append((row, DUPLICATE if row[0] in seen else table.get(row[0])))
         seen.add(row[0])
     return answers
 
@@ -49,10 +49,10 @@ def look_up_in_one_table(planned: list[str], met: int, rows: list[Row]) -> Answe
 @pytest.fixture
 def _little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some hundred keys make runs, rounds and pieces."""
-    monkeypatch.setattr(key_shards, "_MEMORY_BYTES", 500)
-    monkeypatch.setattr(key_shards, "_PIECE_RECORDS", 2)
-    monkeypatch.setattr(key_shards, "SCAN_BLOCK_ITEMS", 7)
-    monkeypatch.setattr(key_shards, "SHARDS", 16)
+    monkeypatch.setattr(new_or_duplicate, "_MEMORY_BYTES", 500)
+    monkeypatch.setattr(new_or_duplicate, "_PIECE_RECORDS", 2)
+    monkeypatch.setattr(new_or_duplicate, "SCAN_BLOCK_ITEMS", 7)
+    monkeypatch.setattr(new_or_duplicate, "SHARDS", 16)
 
 
 @pytest.mark.usefixtures("_little_memory")

@@ -14,7 +14,7 @@ from batten.errors import (
     InterruptedRunError,
     StorageError,
 )
-from batten.model.rules.endings import UNEXPECTED, find_ending
+from batten.model.rules.exit_codes import UNEXPECTED, find_ending
 from batten.printable import blot
 from batten.storage.blame import find_machine_failure
 

@@ -1,4 +1,4 @@
-"""Which keys of a source are planned, which are new, and which came before, however many there are.
+"""Which keys of a source are planned, new, or duplicates, however many there are.
 
 One table of all keys would grow with them. So a digest deals each key to one of many shards, and a
 shard is so small that a table of it fits into memory. The source is taken in rounds, each as large
@@ -42,9 +42,9 @@ _PLANNED = Struct("<qq8s")
 Known = tuple[int, int, bytes]
 """A planned item: its number, its position and its version."""
 
-AGAIN: Known = (-2, 0, bytes(8))
+DUPLICATE: Known = (-2, 0, bytes(8))
 _NEW: Known = (-1, 0, bytes(8))
-_PACKED_AGAIN, _PACKED_NEW = _PLANNED.pack(*AGAIN), _PLANNED.pack(*_NEW)
+_PACKED_DUPLICATE, _PACKED_NEW = _PLANNED.pack(*DUPLICATE), _PLANNED.pack(*_NEW)
 
 
 class KeyShards:
@@ -81,7 +81,7 @@ class KeyShards:
 
     def look_up(self, rows: Iterator[Row]) -> Iterator[tuple[Row, Known | None]]:
         """The rows in their order: each with what is planned of it, with None where its key is new,
-        or with `AGAIN` where it came before."""
+        or with `DUPLICATE` where it came before."""
         while True:
             with _Rows() as taken, _Dealt(_DIGEST_BYTES) as asked, _Dealt(_PLANNED.size) as answers:
                 self._take(islice(rows, max(self._count, SCAN_BLOCK_ITEMS)), taken, asked)
@@ -94,8 +94,8 @@ class KeyShards:
                     answer = next(merged[shard])
                     if answer == _PACKED_NEW:
                         yield row, None
-                    elif answer == _PACKED_AGAIN:
-                        yield row, AGAIN
+                    elif answer == _PACKED_DUPLICATE:
+                        yield row, DUPLICATE
                     else:
                         yield row, _PLANNED.unpack(answer)
 
@@ -121,7 +121,7 @@ class KeyShards:
             new = list(dict.fromkeys(digest for digest in left if digest not in met))
             self._met.put(shard, b"".join(new))
             first = {digest: planned.get(digest, _PACKED_NEW) for digest in new}
-            found = [first.pop(digest, _PACKED_AGAIN) for digest in left]
+            found = [first.pop(digest, _PACKED_DUPLICATE) for digest in left]
             answers.put(shard, b"".join(found))
 
 
