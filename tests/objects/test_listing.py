@@ -81,6 +81,7 @@ PLACEHOLDERS = ["x/", "x/a", "x/b", "x/b/", "x/b/1", "x/c/", "x/d"]
 def store_of_placeholders(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_HEAD(self) -> None:
             key = urlsplit(self.path).path.removeprefix("/bucket/")
@@ -152,6 +153,7 @@ def odd_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             told = "".join(map(_ENTRY.format, ["x/out/a", "x/out/b//c", "x/out/d"]))

@@ -168,6 +168,8 @@ class PageHandler(BaseHTTPRequestHandler):
     server: PageServer
     server_version, sys_version = "batten", ""
     protocol_version = "HTTP/1.1"
+    # Otherwise a page waits until the browser has confirmed its head.
+    disable_nagle_algorithm = True
     timeout = CLIENT_SECONDS_MAX
 
     def do_GET(self) -> None:

@@ -110,6 +110,9 @@ class Relay:
                 except OSError:
                     client.close()
                     continue
+                for end in (client, server):
+                    # As clients and servers of databases do: small messages don't wait for others.
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 pair = Pair(client, server)
                 self._pairs.append(pair)
                 self._start(self._forward, pair)
