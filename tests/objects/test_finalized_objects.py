@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 import pytest
 
 import batten
-from batten.crashlab.servers.object_relay import ObjectRelay, kill_at
+from batten.crashlab.servers.object_relay import ObjectRelay, kill_at, number_changes
 from batten.crashlab.servers.object_server import ObjectStoreServer
 from batten.errors import BusyError, UsageError
 from batten.inspect.verifying.verify import verify
@@ -202,11 +203,11 @@ def test_killed_at_a_request(
         assert start(tmp_path, f"{prefix}/counted", "old", "0").wait() == 0
         before = len(relay.requests)
         assert start(tmp_path, f"{prefix}/counted", "new", "1").wait() == 0
-        every = range(1, len(relay.requests) - before + 1)
-    for at in every if most is None else sorted(seeded.sample(every, most)):
-        output = f"{prefix}/{at}/rows"
+        changes = number_changes(relay.requests[before:])
+    every = [*product(changes, (Fate.LOST, Fate.UNHEARD, Fate.LATE))]
+    for at, mishap in every if most is None else seeded.sample(every, most):
+        output = f"{prefix}/{at}-{mishap.name}/rows"
         begun: list[subprocess.Popen[bytes]] = []
-        mishap = seeded.choice([Fate.LOST, Fate.UNHEARD, Fate.LATE])
         assert start(tmp_path, output, "old", "0").wait() == 0
 
         fate = kill_at(at, mishap, begun)

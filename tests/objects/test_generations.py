@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from random import Random
 
 import pytest
 
 import batten
-from batten.crashlab.servers.object_relay import ObjectRelay, kill_at
+from batten.crashlab.servers.object_relay import ObjectRelay, kill_at, number_changes
 from batten.crashlab.servers.object_server import BUCKET, ObjectStoreServer
 from batten.ledger.generations import find_current
 from batten.model.disk.names import Layout
@@ -78,8 +79,8 @@ def refuse_left(prefix: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def requests(objects: ObjectStoreServer, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """How many an undisturbed fresh run makes."""
+def changes(objects: ObjectStoreServer, tmp_path_factory: pytest.TempPathFactory) -> list[int]:
+    """Which requests of an undisturbed fresh run change something."""
     folder = tmp_path_factory.mktemp("counted")
     output = f"s3://{BUCKET}/{os.urandom(6).hex()}/rows"
     with (
@@ -92,24 +93,23 @@ def requests(objects: ObjectStoreServer, tmp_path_factory: pytest.TempPathFactor
         assert start(folder, output, "old").wait() == 0
         before = len(relay.requests)
         assert start(folder, output, "new", "fresh").wait() == 0
-        return len(relay.requests) - before
+        return number_changes(relay.requests[before:])
 
 
 @pytest.mark.parametrize("most", [2, pytest.param(None, marks=pytest.mark.crash, id="each")])
 def test_killed_at_a_request_of_a_fresh_run(
     prefix: str,
     objects: ObjectStoreServer,
-    requests: int,
+    changes: list[int],
     most: int | None,
     seeded: Random,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    every = range(1, requests + 1)
-    for at in every if most is None else sorted(seeded.sample(every, most)):
-        place, begun = f"{prefix}/{at}", list[subprocess.Popen[bytes]]()
+    every = [*product(changes, (Fate.LOST, Fate.UNHEARD, Fate.LATE))]
+    for at, mishap in every if most is None else seeded.sample(every, most):
+        place, begun = f"{prefix}/{at}-{mishap.name}", list[subprocess.Popen[bytes]]()
         output = f"{place}/rows"
-        mishap = seeded.choice([Fate.LOST, Fate.UNHEARD, Fate.LATE])
         assert start(tmp_path, output, "old").wait() == 0
 
         fate = kill_at(at, mishap, begun)

@@ -18,7 +18,12 @@ from typing import Any
 import pytest
 
 import batten
-from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
+from batten.crashlab.servers.object_relay import (
+    ObjectRelay,
+    ObjectRequest,
+    number_changes,
+    number_places,
+)
 from batten.crashlab.servers.object_server import BUCKET, ObjectStoreServer
 from batten.errors import StorageError
 from batten.model.words import RunStatus, State
@@ -104,18 +109,17 @@ def pass_all(request: ObjectRequest) -> Fate:
 
 
 @pytest.fixture(scope="module")
-def requests(objects: ObjectStoreServer) -> int:
-    """How many an undisturbed run makes."""
+def requests(objects: ObjectStoreServer) -> list[ObjectRequest]:
+    """Those that an undisturbed run makes."""
     with pytest.MonkeyPatch.context() as patch, ObjectRelay(objects.port, pass_all) as relay:
         for name, value in objects.environment(relay.port).items():
             patch.setenv(name, value)
         run(f"s3://{BUCKET}/{os.urandom(6).hex()}/counted")
-        return len(relay.requests)
+        return relay.requests
 
 
-def choose(count: int, random: Random, most: int | None) -> list[int]:
-    every = range(1, count + 1)
-    return list(every) if most is None else sorted(random.sample(every, most))
+def choose(numbers: list[int], random: Random, most: int | None) -> list[int]:
+    return numbers if most is None else sorted(random.sample(numbers, most))
 
 
 def test_a_run_and_what_looks_at_it(prefix: str, tmp_path: Path) -> None:
@@ -166,13 +170,13 @@ def test_workers_begin_in_a_fresh_interpreter(prefix: str, tmp_path: Path) -> No
 def test_something_happens_to_a_request(
     prefix: str,
     objects: ObjectStoreServer,
-    requests: int,
+    requests: list[ObjectRequest],
     mishap: Fate,
     most: int | None,
     seeded: Random,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for at in choose(requests, seeded, most):
+    for at in choose(number_places(requests, seeded), seeded, most):
         output = f"{prefix}/{at}"
 
         def fate(request: ObjectRequest, at: int = at) -> Fate:
@@ -190,14 +194,14 @@ def test_something_happens_to_a_request(
 def test_killed_at_a_request(
     prefix: str,
     objects: ObjectStoreServer,
-    requests: int,
+    requests: list[ObjectRequest],
     death: Fate,
     most: int | None,
     seeded: Random,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    for at in choose(requests, seeded, most):
+    for at in choose(number_changes(requests), seeded, most):
         output = f"{prefix}/{at}"
         begun: list[subprocess.Popen[bytes]] = []
 
@@ -222,14 +226,14 @@ def test_killed_at_a_request(
 def test_overtaken_at_a_request(
     prefix: str,
     objects: ObjectStoreServer,
-    requests: int,
+    requests: list[ObjectRequest],
     most: int | None,
     seeded: Random,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     """While it stands still another run does all: by the clock of that its lease is over."""
-    for at in choose(requests, seeded, most):
+    for at in choose(number_places(requests, seeded), seeded, most):
         output = f"{prefix}/{at}"
 
         def fate(request: ObjectRequest, at: int = at, output: str = output) -> Fate:

@@ -66,8 +66,12 @@ def _number_calls(
 
 def _place_of(call: TracedCall) -> object:
     """What it does and to what, by which kind of process."""
-    names = (_NUMBERS.sub("#", name) for name in (call.path, call.target))
-    return call.process == 0, call.name, *names
+    return call.process == 0, call.name, strip_numbers(call.path), strip_numbers(call.target)
+
+
+def strip_numbers(name: str) -> str:
+    """What the names of a run's batches, items and runs have in common."""
+    return _NUMBERS.sub("#", name)
 
 
 def _without_repeated(points: Sequence[Fault]) -> list[Fault]:

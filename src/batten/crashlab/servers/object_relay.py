@@ -13,8 +13,10 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
 from typing import NamedTuple, Self
 
+from batten.crashlab.points import strip_numbers
 from batten.storage.twin.fates import Fate
 
 _SECONDS = 60.0
@@ -40,6 +42,22 @@ class ObjectRequest(NamedTuple):
 
 
 Choose = Callable[[ObjectRequest], Fate]
+
+
+def number_changes(requests: Sequence[ObjectRequest]) -> list[int]:
+    """Where a run is to be killed, counted from 1: at each request that changes something. A kill
+    at a read leaves in the store what a kill after the change before it leaves."""
+    return [number for number, request in enumerate(requests, 1) if request.is_change]
+
+
+def number_places(requests: Sequence[ObjectRequest], chooser: Random) -> list[int]:
+    """Where a request is to go wrong: each one that changes something, and of the reads one at each
+    place (decision 0158). A store in memory tries them all."""
+    reads: dict[tuple[str, str], list[int]] = {}
+    for number, request in enumerate(requests, 1):
+        if not request.is_change:
+            reads.setdefault((request.method, strip_numbers(request.path)), []).append(number)
+    return sorted([*number_changes(requests), *map(chooser.choice, reads.values())])
 
 
 def kill_at(number: int, fate: Fate, begun: Sequence[subprocess.Popen[bytes]]) -> Choose:
