@@ -20,7 +20,7 @@ from batten.run.run_options import RunOptions
 from batten.storage.base import Data
 from batten.storage.local.folder import LocalStorage
 from batten.work.bench import Bench
-from batten.work.items import Done
+from batten.work.item_runner import Done
 from batten.work.tasks import Prepare
 
 

@@ -52,7 +52,7 @@ class Step(NamedTuple):
 STEPS = (
     Step("plan: list every item once", "driver", "plan/extending.py", LAYOUT.segment(0)),
     Step("schedule: hand out items", "driver", "drive/handing_out/schedule.py", ""),
-    Step("call your function", "worker", "work/items.py", ""),
+    Step("call your function", "worker", "work/item_runner.py", ""),
     Step("stage: put finished rows aside", "worker", "work/staged/chunk_files.py", _CHUNK),
     Step(
         "seal: make the bytes of the part",

@@ -1,4 +1,4 @@
-"""A signal that comes while many batches are taken up again is heeded at once."""
+"""A signal that comes while many batches are reopened is heeded at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.drive import taking_up_again
+from batten.drive import reopened_batches
 from batten.storage.changing import steps
 
 BATCHES = 8
@@ -33,7 +33,7 @@ def test_a_signal_while_batches_are_taken_up_again(
     folder: str, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While they are given up, some together, and while their rows are staged again."""
-    monkeypatch.setattr(taking_up_again, "GIVEN_UP_BATCHES", 2)
+    monkeypatch.setattr(reopened_batches, "GIVEN_UP_BATCHES", 2)
     job(tmp_path).run(executor="serial")
     monkeypatch.setenv("BATTEN_TEST_MENDED", "1")
     taken: set[int] = set()

@@ -40,7 +40,7 @@ def _clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes would be another function."""
     monkeypatch.chdir(tmp_path)
     CLOCK.write_text("1000")
-    monkeypatch.setattr("batten.work.items.perf_counter", read_clock)
+    monkeypatch.setattr("batten.work.item_runner.perf_counter", read_clock)
 
 
 def run(seconds: dict[str, float], failing: frozenset[str] = frozenset()) -> Any:

@@ -24,7 +24,7 @@ from batten.work.tasks import Sealed
 
 
 class Publisher:
-    """Publishes under the dataset's lock. A batch taken up again replaces its part in one step.
+    """Publishes under the dataset's lock. A reopened batch replaces its part in one step.
 
     `tried` are the batches of which an earlier try may have left a marker or a quarantine file.
     Parts rest on what lies in the folder `made`, if there is one."""

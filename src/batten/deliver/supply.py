@@ -43,7 +43,7 @@ class Supply:
         return load_commit(context.storage, context.layout, batch, context.path)
 
     def load_given(self, batch: int) -> Published:
-        """As destinations may have it. Of a batch that is taken up again the marker tells that."""
+        """As destinations may have it. Of a reopened batch the marker tells that."""
         context, storage, layout = self._context, self._context.storage, self._context.layout
         is_reopened = storage.find(layout.commit(batch)) is None
         return load_commit(storage, layout, batch, context.path, is_reopened=is_reopened)

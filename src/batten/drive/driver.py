@@ -19,12 +19,12 @@ from batten.drive.publishing.part_sizes import FirstParts
 from batten.drive.publishing.published_items import PublishedItems
 from batten.drive.publishing.publishers import make_publisher
 from batten.drive.publishing.waiting import Waiting
+from batten.drive.reopened_batches import ReopenedBatches
 from batten.drive.showing import Showing
 from batten.drive.staged_before import StagedBefore
 from batten.drive.stopping.draining import Draining
 from batten.drive.stopping.failure_budget import Failures, answer_of, as_failure
 from batten.drive.stopping.spending import Spending
-from batten.drive.taking_up_again import TakingUpAgain
 from batten.drive.to_do import ToDo
 from batten.errors import BattenError
 from batten.executors.base import Died, Event, Lost, TimedOut, Told
@@ -127,7 +127,7 @@ class Driver:
                     pa.array([None])
                 workforce.start()
                 again = self._again = self._make_again(to_do)
-                again.take_up(workforce.executor, drain=self._drain_if_asked)
+                again.reopen(workforce.executor, drain=self._drain_if_asked)
                 again.make_anew(rejected, self._published)
                 self._loop()
         finally:
@@ -156,8 +156,8 @@ class Driver:
         if self._team is not None:
             self._schedule.demand.has_idle = self._team.has_idle
 
-    def _make_again(self, to_do: ToDo) -> TakingUpAgain:
-        return TakingUpAgain(
+    def _make_again(self, to_do: ToDo) -> ReopenedBatches:
+        return ReopenedBatches(
             context=self._context,
             plan=self._plan,
             bench=self._bench,

@@ -18,7 +18,7 @@ class ToDo:
 
     @property
     def known_to_fail(self) -> frozenset[int]:
-        """Those that are taken up for what had failed."""
+        """Those that are reopened for what had failed."""
         return frozenset(self.to_reopen) - self.changed
 
 

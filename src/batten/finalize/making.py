@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from batten.deliver.guarded_publisher import GuardedPublisher
 from batten.deliver.publisher import Publisher
 from batten.errors import BattenError, FailedRunError, InterruptedRunError
-from batten.finalize.rows import cut_tables, open_stream
+from batten.finalize.cut_into_parts import cut_tables, open_stream
 from batten.finalize.second_dataset import FinalDataset
 from batten.ledger.contents import find_contents, list_versions
 from batten.ledger.files.parts import Parts, parts_of

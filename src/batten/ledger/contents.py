@@ -79,7 +79,7 @@ def load_commit(
     is_reopened: bool = False,
 ) -> Published:
     """The commit record of a published batch, whose part is `of` this version in a store; or the
-    marker that it became when the batch was taken up again. `path` is the output, for messages."""
+    marker that it became when the batch was reopened. `path` is the output, for messages."""
     name = layout.recomputed(batch) if is_reopened else layout.commit(batch, of)
     return _load(storage, name, path)
 

@@ -27,11 +27,11 @@ from batten.work.calling.async_calls import AsyncChain
 from batten.work.calling.calls import Failure, ItemFailedError, describe_error
 from batten.work.calling.most_fail import Streak, name_kind, tell_ended
 from batten.work.calling.units import failure_of
-from batten.work.items import fail_unfitting, without_key
 from batten.work.staged.chunk_files import scatter_pieces
 from batten.work.staged.staging_pace import StagingPace
 from batten.work.submitting.submitter import Submitter
 from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, Waits, WorkerJob
+from batten.work.unfitting_rows import fail_unfitting, without_key
 from batten.work.usage import Teller
 
 STAGE_SECONDS = 0.5

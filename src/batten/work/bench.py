@@ -25,9 +25,9 @@ from batten.sources.base import read_planned
 from batten.storage.changing.publishing import delete
 from batten.work.calling.calls import Call, Failure, Outfit
 from batten.work.calling.most_fail import tell_ended
-from batten.work.items import Done, ItemRunner
+from batten.work.item_runner import Done, ItemRunner
 from batten.work.sealing.batch_checks import BatchRefusedError
-from batten.work.sealing.reopening import Reopening
+from batten.work.sealing.reopened_parts import Reopening
 from batten.work.sealing.seal import PinRefusedError, seal_pieces
 from batten.work.staged.chunk_files import Piece, cut_pieces
 from batten.work.staged.staging import Staging

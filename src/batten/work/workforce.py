@@ -42,7 +42,7 @@ FAR_SECONDS = 2.0
 
 MODULES = (
     "batten.work.fresh",
-    "batten.work.items",
+    "batten.work.item_runner",
     "batten.jobs.loading.job_file",
     "pyarrow.parquet",
 )

@@ -8,7 +8,7 @@ from batten.plan.plan import Plan
 
 
 class PublishedItems:
-    """Counts along while batches are published and taken up again."""
+    """Counts along while batches are published and reopened."""
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
@@ -27,7 +27,7 @@ class PublishedItems:
         self._add(tally_outcomes(outcomes), 1)
 
     def take_away(self, outcomes: str) -> None:
-        """A published batch is taken up again."""
+        """A published batch is reopened."""
         self._add(tally_outcomes(outcomes), -1)
 
     def _add(self, counts: OutcomeCounts, sign: int) -> None:

@@ -52,7 +52,7 @@ class Waiting:
 
     def publish(self, *, is_last: bool, in_doubt: bool, before: Callable[[], None]) -> list[Sealed]:
         """The batches that were published now: those before the first that is in doubt, or all. A
-        batch that is taken up again has its part, so it waits for no batch before it. What comes
+        batch that is reopened has its part, so it waits for no batch before it. What comes
         `before` a part may appear is done first."""
         ready, rest = (self._ready, []) if in_doubt else self._split()
         now = time.monotonic()

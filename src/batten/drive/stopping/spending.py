@@ -38,7 +38,7 @@ class Spending:
         self._begun_there = 0
 
     def begin(self, observation: Observation) -> None:
-        """Before any call, and before anything that was published is taken up again."""
+        """Before any call, and before anything that was published is reopened."""
         context = self._context
         if any(step.batch_api is not None for step in context.pipeline.steps):
             from batten.ledger.history.submissions import forget_settled

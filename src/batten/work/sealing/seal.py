@@ -23,9 +23,9 @@ from batten.rows.schema import OTHER_TYPE, find_unknown_columns, join_schemas
 from batten.run.clock import utc_now
 from batten.sinks.parquet import encode_part, find_unfit
 from batten.work.calling.calls import Failure
-from batten.work.items import fail_unfitting
 from batten.work.sealing.batch_checks import Rule, check_batch
 from batten.work.staged.chunk_files import Piece, TakenOver
+from batten.work.unfitting_rows import fail_unfitting
 
 
 class PinRefusedError(UsageError):

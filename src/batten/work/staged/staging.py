@@ -21,10 +21,10 @@ from batten.rows.rows import ITEM, conform_table
 from batten.storage.base import Store
 from batten.storage.changing.publishing import delete, put_aside, sync_names
 from batten.storage.digests import find_digest
-from batten.work.items import fail_unfitting
 from batten.work.sealing.sealed_rows import load_sealed
 from batten.work.staged.chunk_files import Piece, drop_failures, encode_piece, load_piece
 from batten.work.tasks import Sealed, WorkerJob
+from batten.work.unfitting_rows import fail_unfitting
 
 
 class Staging:

@@ -1,4 +1,4 @@
-"""Published batches that are taken up again: items failed, changed or went, or are rejected."""
+"""Published batches that are reopened: items failed, changed or went, or are rejected."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PREPARE_TRIES = 5
 
 
 @dataclass(kw_only=True)
-class TakingUpAgain:
+class ReopenedBatches:
     """Batches of a run under its lock."""
 
     context: Context
@@ -48,8 +48,8 @@ class TakingUpAgain:
     to_do: ToDo
     _outdated: Counter[int] = field(default_factory=Counter)
 
-    def take_up(self, executor: Executor, *, drain: Callable[[], None]) -> None:
-        """Take published batches up again of which items have failed, changed or gone. Their commit
+    def reopen(self, executor: Executor, *, drain: Callable[[], None]) -> None:
+        """Reopen published batches of which items have failed, changed or gone. Their commit
         records become markers: until the new part is there, the old one stands."""
         batches = self.to_do.to_reopen
         if not batches:
@@ -100,7 +100,7 @@ class TakingUpAgain:
             self.so_far.published.take_away(claim.outcomes)
 
     def make_anew(self, rejected: Mapping[int, RejectedError], published: Collection[int]) -> None:
-        """Take up again batches of which a destination did not take items: these are quarantined
+        """Reopen batches of which a destination did not take items: these are quarantined
         with the error. If an earlier run made them and failed items are tried again, they are
         prepared again. So is the only item, if it is outdated."""
         for batch, rejection in rejected.items():

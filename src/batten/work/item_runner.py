@@ -21,7 +21,7 @@ from batten.executors.randomness import seed_held
 from batten.jobs.step import Step
 from batten.model.disk.items.slowest import Slow, Slowest
 from batten.rows.fitting import Unfit
-from batten.rows.rows import Unfitting, as_row, build_tables, conform_table, show_rows
+from batten.rows.rows import Unfitting, as_row, build_tables
 from batten.sources.base import Gone, Unavailable
 from batten.work.calling.calls import (
     BARE,
@@ -31,7 +31,8 @@ from batten.work.calling.calls import (
     Outfit,
     describe_error,
 )
-from batten.work.calling.units import UnitCalls, fail_rows, failure_of
+from batten.work.calling.units import UnitCalls, failure_of
+from batten.work.unfitting_rows import fail_unfitting, fit_tables, without_key
 from batten.work.usage import Teller
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class ItemRunner:
         schema: pa.Schema | None,
     ) -> tuple[list[pa.Table], list[Unfitting]]:
         if isinstance(made, list):
-            return _fit_tables(made, schema)
+            return fit_tables(made, schema)
         rows, owners, clashing = without_key(*made, keys, start, self._key_column)
         tables, unfitting = build_tables(rows, owners, schema)
         return tables, [*clashing, *unfitting]
@@ -220,63 +221,8 @@ def give_none(item: Gone | Unavailable) -> tuple[()]:
     return ()
 
 
-def fail_unfitting(unfitting: Iterable[Unfitting]) -> list[Failure]:
-    return [
-        fail_rows(each.item, f"the row does not fit: {each.reason}", each.rows)
-        for each in unfitting
-    ]
-
-
 def _drop(rows: list[Any], owners: list[int], item: int) -> None:
     """Take back the rows of an item that failed in the middle of them."""
     while owners and owners[-1] == item:
         owners.pop()
         rows.pop()
-
-
-def without_key(
-    rows: list[dict[str, Any]],
-    owners: list[int],
-    keys: Sequence[Any],
-    start: int,
-    key_column: str,
-) -> tuple[list[dict[str, Any]], list[int], list[Unfitting]]:
-    """Rows that repeat their key under its own name are as good as rows that don't."""
-    if not any(key_column in row for row in rows):
-        return rows, owners, []
-    clashing = {
-        owner: row[key_column]
-        for row, owner in zip(rows, owners, strict=True)
-        if key_column in row and str(row[key_column]) != str(keys[owner - start])
-    }
-    kept = [
-        ({name: value for name, value in row.items() if name != key_column}, owner)
-        for row, owner in zip(rows, owners, strict=True)
-        if owner not in clashing
-    ]
-    reason = (
-        f"the row has a column {key_column!r} of its own, which is the name of the key's; "
-        'name the key another way: .options(key_column="…")'
-    )
-    return (
-        [row for row, _ in kept],
-        [owner for _, owner in kept],
-        [
-            Unfitting(item=owner, reason=reason, rows=show_rows([{key_column: value}]))
-            for owner, value in clashing.items()
-        ],
-    )
-
-
-def _fit_tables(
-    tables: list[pa.Table], schema: pa.Schema | None
-) -> tuple[list[pa.Table], list[Unfitting]]:
-    if schema is None:
-        return tables, []
-    fitted: list[pa.Table] = []
-    unfitting: list[Unfitting] = []
-    for table in tables:
-        own, unfit = conform_table(table, schema)
-        fitted += own
-        unfitting += unfit
-    return ([pa.concat_tables(fitted).combine_chunks()] if fitted else []), unfitting

@@ -1,6 +1,6 @@
-"""Takes sealed batches apart again.
+"""Takes sealed parts apart again, so that rows of items that are tried again join them.
 
-Their finished items stay. The others are to be done again, or were rejected.
+Finished items stay. The others are to be done again, or were rejected.
 """
 
 from __future__ import annotations
