@@ -15,7 +15,7 @@ from batten.jobs.definition import Definition
 from batten.jobs.loading.job_file import load_job
 from batten.plan.keys.new_or_duplicate import KeyShards
 from batten.rows.arrays import integers
-from batten.rows.rows import ITEM
+from batten.rows.columns_of_rows import ITEM
 from batten.run.run_options import RunOptions
 from batten.storage.base import Data
 from batten.storage.local.folder import LocalStorage

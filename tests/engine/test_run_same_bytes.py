@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import batten
 from batten.drive.run import run_on
+from batten.rows.columns_of_rows import ITEM, infer_table
+from batten.rows.fit_or_unfit import build_tables, conform_table
 from batten.rows.fitting import Unfit
-from batten.rows.rows import ITEM, build_tables, conform_table, infer_table
 from batten.rows.schema import find_unknown_columns, join_schemas
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import MemoryStorage

@@ -11,7 +11,7 @@ import pytest
 from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import PlanBatch
 from batten.rows.arrays import integers
-from batten.rows.rows import ITEM
+from batten.rows.columns_of_rows import ITEM
 from batten.work.calling.calls import Failure
 from batten.work.staged.chunk_files import Piece
 from batten.work.staged.together import Together

@@ -18,9 +18,10 @@ from batten.errors import UsageError
 from batten.jobs.devices import Worker
 from batten.jobs.step import Step
 from batten.model.telling.type_names import show_literal, show_type
+from batten.rows.columns_of_rows import ITEM
 from batten.rows.declared import Declared
+from batten.rows.fit_or_unfit import build_tables
 from batten.rows.fitting import Unfit
-from batten.rows.rows import ITEM, build_tables
 from batten.rows.schema import find_unknown_columns, join_schemas
 from batten.strangers.files import UNCHANGED
 from batten.work.calling.calls import prepare_function

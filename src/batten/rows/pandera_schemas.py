@@ -54,7 +54,7 @@ def _find_library(schema: Any) -> str:
 
 
 def _check_row(rule: Any, library: str, row: Any) -> str | None:
-    from batten.rows.rows import as_row
+    from batten.rows.returned_rows import as_row
 
     if library == "polars":
         import polars

@@ -19,8 +19,9 @@ from batten.executors.marks import SlotMark
 from batten.jobs.batch_api import BatchApi
 from batten.model.disk.items.slowest import Slow, Slowest
 from batten.plan.plan import PlanBatch
+from batten.rows.fit_or_unfit import build_tables, build_tables_alike
 from batten.rows.fitting import Unfit
-from batten.rows.rows import as_row, build_tables, build_tables_alike
+from batten.rows.returned_rows import as_row
 from batten.sources.base import Gone, ItemsWanted, Unavailable, read_planned
 from batten.work.bench import Bench
 from batten.work.calling.async_calls import AsyncChain

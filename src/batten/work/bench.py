@@ -20,7 +20,7 @@ from batten.jobs.devices import Worker
 from batten.model.disk.items.slowest import encode_slowest, merge_slowest
 from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import PlanBatch
-from batten.rows.rows import ITEM
+from batten.rows.columns_of_rows import ITEM
 from batten.sources.base import read_planned
 from batten.storage.changing.publishing import delete
 from batten.work.calling.calls import Call, Failure, Outfit

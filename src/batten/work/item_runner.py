@@ -20,8 +20,9 @@ from batten.executors.base import Mark
 from batten.executors.randomness import seed_held
 from batten.jobs.step import Step
 from batten.model.disk.items.slowest import Slow, Slowest
+from batten.rows.fit_or_unfit import Unfitting, build_tables
 from batten.rows.fitting import Unfit
-from batten.rows.rows import Unfitting, as_row, build_tables
+from batten.rows.returned_rows import as_row
 from batten.sources.base import Gone, Unavailable
 from batten.work.calling.calls import (
     BARE,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from batten.rows.rows import Unfitting, conform_table, show_rows
+from batten.rows.fit_or_unfit import Unfitting, conform_table
+from batten.rows.returned_rows import show_rows
 from batten.work.calling.calls import Failure
 from batten.work.calling.units import fail_rows
 

@@ -11,7 +11,7 @@ from typing import Any
 from batten.jobs.step import Step
 from batten.model.telling.hiding import redact
 from batten.rows.fitting import Unfit
-from batten.rows.rows import as_row, show_value
+from batten.rows.returned_rows import as_row, show_value
 
 
 def hold_input(step: Step, value: Any) -> dict[str, Any] | None:

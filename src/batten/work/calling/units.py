@@ -16,8 +16,10 @@ import pyarrow as pa
 from batten.jobs.step import Step
 from batten.model.telling.cutting import cut_middle
 from batten.rows.arrays import integers
+from batten.rows.columns_of_rows import ITEM
+from batten.rows.fit_or_unfit import build_tables
 from batten.rows.fitting import Unfit
-from batten.rows.rows import ITEM, as_row, build_tables
+from batten.rows.returned_rows import as_row
 from batten.work.calling.calls import (
     BeginTry,
     Call,

@@ -19,7 +19,7 @@ from batten.model.disk.staged_names import StagedChunk
 from batten.model.rules.coverage import split_items
 from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
-from batten.rows.rows import ITEM
+from batten.rows.columns_of_rows import ITEM
 from batten.storage.changing.publishing import delete, sync_names
 from batten.work.calling.calls import Failure
 from batten.work.calling.most_fail import tell_ended

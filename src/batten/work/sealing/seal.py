@@ -17,8 +17,9 @@ from batten.model.value_class import value_class
 from batten.model.words import Outcome
 from batten.plan.plan import Plan, PlanBatch
 from batten.rows.arrays import integers
+from batten.rows.columns_of_rows import ITEM
 from batten.rows.declared import Declared
-from batten.rows.rows import ITEM, conform_table
+from batten.rows.fit_or_unfit import conform_table
 from batten.rows.schema import OTHER_TYPE, find_unknown_columns, join_schemas
 from batten.run.clock import utc_now
 from batten.sinks.parquet import encode_part, find_unfit

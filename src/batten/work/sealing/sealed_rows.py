@@ -21,7 +21,7 @@ from batten.model.telling.commands import command
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan, PlanBatch
 from batten.rows.arrays import integers
-from batten.rows.rows import ITEM
+from batten.rows.columns_of_rows import ITEM
 from batten.storage.base import Store
 from batten.work.calling.calls import Failure
 from batten.work.staged.chunk_files import TakenOver, read_failure

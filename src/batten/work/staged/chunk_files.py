@@ -25,7 +25,7 @@ from batten.model.json_text import parse_json
 from batten.model.rules.coverage import mark_items
 from batten.model.value_class import value_class
 from batten.rows.arrays import integers
-from batten.rows.rows import ITEM
+from batten.rows.columns_of_rows import ITEM
 from batten.storage.base import Store
 from batten.storage.failures import is_too_large
 from batten.work.calling.calls import Failure

@@ -17,7 +17,8 @@ from batten.model.disk.items.item_files import (
 from batten.model.disk.names import Layout
 from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import PlanBatch
-from batten.rows.rows import ITEM, conform_table
+from batten.rows.columns_of_rows import ITEM
+from batten.rows.fit_or_unfit import conform_table
 from batten.storage.base import Store
 from batten.storage.changing.publishing import delete, put_aside, sync_names
 from batten.storage.digests import find_digest

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from batten.rows.columns_of_rows import ITEM, infer_table
+from batten.rows.fit_or_unfit import build_tables, build_tables_alike
 from batten.rows.fitting import Unfit
-from batten.rows.rows import ITEM, build_tables, build_tables_alike, infer_table
 
 COLUMNS = {
     "integers": [1, -5, None],
