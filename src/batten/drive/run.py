@@ -39,6 +39,7 @@ from batten.plan.source_look import SourceLook
 from batten.run.checks import list_checks, refuse_unfit
 from batten.run.context import Context
 from batten.run.disk_room import RoomWatch, check_disk
+from batten.run.found.changed_job import is_same_job
 from batten.run.found.found_dataset import (
     FirstRowsError,
     FoundDataset,
@@ -187,7 +188,7 @@ def _is_of_no_use(context: Context, fingerprint: Fingerprint) -> bool:
     observation, judgement = observe_free(context)
     config = observation.config
     is_open = config is not None and observation.completion is None
-    is_other = config is not None and not context.is_same(config.fingerprint, fingerprint)
+    is_other = config is not None and not is_same_job(context, config.fingerprint, fingerprint)
     return is_open and is_other and find_worst(judgement.findings) not in DOUBT
 
 

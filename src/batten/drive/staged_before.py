@@ -17,6 +17,7 @@ from batten.model.disk.staged_names import StagedChunk, StagedFile, find_staged
 from batten.model.words import Outcome
 from batten.plan.plan import Plan, PlanBatch
 from batten.run.context import Context
+from batten.run.found.changed_job import list_fingerprints
 from batten.run.found.found_dataset import FoundDataset
 from batten.storage.base import Entry, Store
 from batten.storage.digests import digest_file
@@ -42,7 +43,7 @@ class StagedBefore:
         self._plan = plan
         self._bench = bench
         self._schema = schema
-        self._fingerprints = context.list_fingerprints(dataset.fingerprint)
+        self._fingerprints = list_fingerprints(context, dataset.fingerprint)
         self._staged = sort_staged(self._layout, dataset.observation.staged)
         self.leaves_failures_out = False
         self.adopted: set[int] = set()

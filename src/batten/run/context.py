@@ -14,9 +14,7 @@ from batten.executors.call_rates import Sharing
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path
 from batten.listening import Log
-from batten.model.disk.fingerprints import difference
 from batten.model.disk.names import Layout
-from batten.model.disk.records import Fingerprint
 from batten.model.disk.runs.job_calls import BATTEN, JobCall
 from batten.run.found.earlier import Earlier
 from batten.run.identity import Identity
@@ -76,29 +74,6 @@ class Context:
                 next="Write to a folder of this machine.",
             )
         return self.storage.folder
-
-    def list_fingerprints(self, fingerprint: Fingerprint) -> tuple[str, ...]:
-        """The digests that stand for it: that of now, and that of batten 0.1."""
-        before = [self.identity.before.digest] if self.identity is not None else []
-        return (fingerprint.digest, *before)
-
-    def list_works(self, work: Fingerprint) -> tuple[str, ...]:
-        """The same for the fingerprint of the work alone."""
-        before = [self.identity.work_before.digest] if self.identity is not None else []
-        return (work.digest, *before)
-
-    def is_same(self, recorded: Fingerprint, fingerprint: Fingerprint) -> bool:
-        """Whether a dataset was made by what would go on with it, told as now or as batten 0.1."""
-        return recorded.digest in self.list_fingerprints(fingerprint)
-
-    def tell_difference(self, recorded: Fingerprint, fingerprint: Fingerprint) -> list[str]:
-        """What differs between a dataset and what would go on with it, in lines for people."""
-        lines = difference(recorded, fingerprint)
-        if self.identity is None:
-            return lines
-        # A record that batten 0.1 kept is nearer to what 0.1 would keep now.
-        before = difference(recorded, self.identity.before, like=fingerprint)
-        return min(lines, before, key=len)
 
     @property
     def place(self) -> str:

@@ -24,6 +24,7 @@ from batten.plan.plan import Plan
 from batten.printable import warn
 from batten.rows.declared import Declared, find_declared
 from batten.run.context import Context
+from batten.run.found.changed_job import list_works
 from batten.run.run_options import JOBS_MAX
 from batten.work.bench import Bench
 from batten.work.own_workers.crews import Crews
@@ -246,7 +247,7 @@ def _make_job(
         key_column=settings.key_column,
         fingerprint=fingerprint.digest,
         work=work.digest,
-        works=context.list_works(work),
+        works=list_works(context, work),
         has_time_limit=pipeline.timeout_seconds_min is not None,
         keeps_failures=settings.on_error == "quarantine",
         seed=settings.seed,

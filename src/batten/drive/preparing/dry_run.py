@@ -18,7 +18,7 @@ from batten.plan.plan import Plan
 from batten.run.checks import Check, list_checks
 from batten.run.context import Context
 from batten.run.disk_room import check_disk
-from batten.run.found.changed_job import name_fresh_way
+from batten.run.found.changed_job_refusal import name_fresh_way
 from batten.run.found.found_dataset import look, observe_free, refuse_other_job
 from batten.run.report import Report
 from batten.sinks.capabilities import capabilities_of

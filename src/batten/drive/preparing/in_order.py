@@ -20,7 +20,8 @@ from batten.model.words import FORMAT_VERSION
 from batten.plan.storing import delete_segments
 from batten.run.clock import utc_now
 from batten.run.context import Context
-from batten.run.found.found_dataset import FoundDataset, is_blank
+from batten.run.found.changed_job import is_blank, is_same_job
+from batten.run.found.found_dataset import FoundDataset
 from batten.storage.base import Folder
 from batten.storage.changing.orphans import delete_orphans
 from batten.storage.changing.publishing import replace as replace_file
@@ -103,7 +104,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
     before = dataset.observation.config
     config = make_config(context, dataset)
     data = encode_record(config)
-    if before is not None and context.is_same(before.fingerprint, dataset.fingerprint):
+    if before is not None and is_same_job(context, before.fingerprint, dataset.fingerprint):
         # Only the form differs in which it is kept, so what batten 0.1 staged is of use.
         replace_file(storage, layout.staging, layout.config, data)
         return

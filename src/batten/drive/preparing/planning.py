@@ -14,7 +14,7 @@ from batten.plan.plan import Plan
 from batten.plan.planned_items import PlannedItems
 from batten.plan.source_look import SourceLook
 from batten.run.context import Context
-from batten.run.found.changed_job import name_fresh_way
+from batten.run.found.changed_job_refusal import name_fresh_way
 from batten.run.found.found_dataset import FoundDataset
 from batten.sources.base import Source, with_reader
 

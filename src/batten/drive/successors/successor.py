@@ -23,6 +23,7 @@ from batten.run.checks import refuse_unfit
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.disk_room import check_disk
+from batten.run.found.changed_job import is_same_job
 from batten.run.found.found_dataset import FoundDataset, look, observe_free, refuse_other_job
 from batten.storage.changing.orphans import delete_staged_orphans
 from batten.storage.changing.publishing import make_folders
@@ -82,7 +83,7 @@ def _is_of_use(beside: Context, fingerprint: Fingerprint) -> bool:
     is_same = (
         begun.config is not None
         and not begun.config.takes_over
-        and beside.is_same(begun.config.fingerprint, fingerprint)
+        and is_same_job(beside, begun.config.fingerprint, fingerprint)
     )
     is_rowless = bool(begun.parts) and not judged.rows
     return is_same and not is_rowless and find_worst(judged.findings) not in DOUBT

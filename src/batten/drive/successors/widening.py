@@ -25,7 +25,8 @@ from batten.plan.storing import list_beside
 from batten.run.checks import refuse_unfit
 from batten.run.context import Context
 from batten.run.disk_room import check_disk
-from batten.run.found.changed_job import name_fresh_way
+from batten.run.found.changed_job import is_same_job
+from batten.run.found.changed_job_refusal import name_fresh_way
 from batten.run.found.earlier import Earlier, take_earlier
 from batten.run.found.found_dataset import FoundDataset, observe_free
 from batten.sources.base import is_read_once
@@ -68,7 +69,7 @@ def _is_settled(context: Context, dataset: FoundDataset, config: Config) -> bool
     observation = dataset.observation
     is_retried = context.options.should_retry_quarantined and dataset.quarantined_batches
     return (
-        context.is_same(config.fingerprint, dataset.fingerprint)
+        is_same_job(context, config.fingerprint, dataset.fingerprint)
         and observation.completion is not None
         and not (is_retried or observation.reopened)
         and not _finds_more(context, dataset)
@@ -116,7 +117,7 @@ def _begin_beside(context: Context, dataset: FoundDataset, earlier: Earlier) -> 
     is_same = (
         config is not None
         and config.takes_over == earlier.digest
-        and context.is_same(config.fingerprint, dataset.fingerprint)
+        and is_same_job(context, config.fingerprint, dataset.fingerprint)
     )
     if not is_same or find_worst(judged.findings) in DOUBT:
         give_up_begun(context)

@@ -20,8 +20,7 @@ from batten.executors.base import Died, Event, Work
 from batten.executors.marks import TASK, MakeFile, MarkTable, clear_record
 from batten.executors.processes.forking import Tell, kill_group
 from batten.executors.processes.handle import QueuedTask, WorkerHandle, describe_end
-from batten.executors.processes.limits.memory_limit import LOOK_SECONDS
-from batten.executors.processes.limits.time_limits import look_at_limit
+from batten.executors.processes.limits.killing import LimitKeeper
 from batten.executors.processes.nursery import News, Nursery, NurseryGoneError, fork_nursery
 from batten.executors.processes.replies import decode_reply
 from batten.executors.processes.terms import WorkerBirth, WorkerLimits
@@ -68,7 +67,7 @@ class ProcessExecutor:
         self._jobs = jobs
         self._limits = limits
         self._birth = birth
-        self._memory_due = 0.0
+        self._keeper = LimitKeeper(limits)
         self._in_flight = in_flight
         self._prefetch = prefetch
         self._marks: MarkTable | None = None
@@ -134,7 +133,9 @@ class ProcessExecutor:
         while not self._events and self._outstanding:
             if self._failure is not None:
                 raise self._failure
-            waits = [self._kill_overdue(), self._kill_overgrown()]
+            workers = self._workers.values()
+            keeper, kill = self._keeper, self._kill
+            waits = [keeper.kill_overdue(workers, kill), keeper.kill_overgrown(workers, kill)]
             if until is not None:
                 waits.append(max(0.0, until - monotonic()))
             self._turn(min((wait for wait in waits if wait is not None), default=None))
@@ -336,32 +337,6 @@ class ProcessExecutor:
             self._failure = InterruptedRunError(f"{_STILLBORN_MAX} {what}", safe=_SAFE, next=_AGAIN)
 
     # Ending workers
-
-    def _kill_overdue(self) -> float | None:
-        """Kill workers whose item is over the limit; in how many seconds the next may be."""
-        if self._limits.timeout_seconds is None:
-            return None
-        next_seconds = self._limits.timeout_seconds
-        for worker in [each for each in self._workers.values() if not each.is_ending]:
-            overdue, left_seconds = look_at_limit(worker.record)
-            if overdue is not None:
-                worker.overdue = overdue
-                self._kill(worker)
-            elif left_seconds is not None:
-                next_seconds = min(next_seconds, left_seconds)
-        return next_seconds
-
-    def _kill_overgrown(self) -> float | None:
-        """Kill workers that use too much memory; in how many seconds to look again."""
-        if self._limits.memory_bytes_max is None:
-            return None
-        now = monotonic()
-        if now >= self._memory_due:
-            self._memory_due = now + LOOK_SECONDS
-            for worker in self._workers.values():
-                if worker.exceeds(self._limits.memory_bytes_max):
-                    self._kill(worker)
-        return self._memory_due - now
 
     def _kill(self, worker: WorkerHandle) -> None:
         worker.is_ending = True

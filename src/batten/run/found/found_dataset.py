@@ -11,7 +11,6 @@ from batten.errors import (
     InconsistentError,
     RefusedError,
 )
-from batten.fingerprint.descriptions import combine
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
@@ -26,9 +25,9 @@ from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.run.context import Context
-from batten.run.found.changed_job import refuse_changed
+from batten.run.found.changed_job import is_blank, is_same_job
+from batten.run.found.changed_job_refusal import refuse_changed
 from batten.run.found.place_of_ledger import describe_target
-from batten.run.identity import LAYOUT_PARTS
 
 SHOWN_KEYS = 5
 
@@ -102,7 +101,7 @@ def refuse_other_job(context: Context, observation: Observation, fingerprint: Fi
     config, target = observation.config, describe_target(context.pipeline)
     if config is None or not config.target or config.target == target:
         return
-    if not context.is_same(config.fingerprint, fingerprint):
+    if not is_same_job(context, config.fingerprint, fingerprint):
         raise RefusedError(
             f"{context.path}{CONTROL_SUFFIX} is of another job: it holds what goes to "
             f"{config.target}, and this one writes to {target or 'a folder of parts'}.",
@@ -132,25 +131,10 @@ def _find(context: Context, observation: Observation, fingerprint: Fingerprint) 
     config = observation.config
     if config is None or not (observation.segments or observation.parts):
         return Found.NOTHING
-    is_same = context.is_same(config.fingerprint, fingerprint)
+    is_same = is_same_job(context, config.fingerprint, fingerprint)
     if not is_same and not is_blank(context, observation, fingerprint):
         return Found.CHANGED
     return Found.UNFINISHED if observation.completion is None else Found.FINISHED
-
-
-def is_blank(context: Context, observation: Observation, fingerprint: Fingerprint) -> bool:
-    """Whether nothing was published, and what is staged is of use, or nothing is: then a change
-    neither mixes nor loses anything."""
-    config = observation.config
-    if config is None or observation.completion is not None:
-        return False
-    if observation.parts or observation.early:
-        return False
-    if not observation.staged:
-        return True
-    work = {n: v for n, v in config.fingerprint.parts.items() if n not in LAYOUT_PARTS}
-    now = {n: v for n, v in fingerprint.parts.items() if n not in LAYOUT_PARTS}
-    return combine(work, {}).digest in context.list_works(combine(now, {}))
 
 
 def refuse_damaged(context: Context, observation: Observation, judgement: Judgement) -> None:
