@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 import pytest
 
 from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import PlanBatch
-from batten.rows.arrays import integers
 from batten.rows.columns_of_rows import ITEM
 from batten.work.calling.calls import Failure
+from batten.work.item_runner import Done
 from batten.work.staged.chunk_files import Piece
+from batten.work.staged.piecing import make_pieces
 from batten.work.staged.together import Together
 
 THREADS = 8
 
 
-def rows(*items: int, column: str = "value") -> pa.Table:
-    return pa.table({ITEM: integers(items), column: integers(items)})
-
-
-def piece(item: int, table: pa.Table | None = None) -> Piece:
-    return Piece(start=item, stop=item + 1, table=table, failures=())
+def done(item: int, column: str = "value") -> Done:
+    return Done(start=item, stop=item + 1, rows=[{column: item}], owners=[item])
 
 
 def batch(number: int = 0) -> PlanBatch:
@@ -43,20 +40,28 @@ class Files:
 
     def __init__(self, count: int = 0, error: Exception | None = None) -> None:
         self.pieces: list[tuple[int, Piece]] = []
+        self.keeps_failures = True
         self.together = Together(self.store)
         self.is_begun = threading.Event()
         self._count = count
         self._error = error
 
-    def store(self, planned: PlanBatch, stored: Piece) -> StagedChunk:
+    def store(
+        self, planned: PlanBatch, schema: bytes | None, ended: Sequence[Done]
+    ) -> tuple[StagedChunk, ...]:
         self.is_begun.set()
         while not self.pieces and len(self.together._waiting) < self._count:
             pass  # Others are on their way.
-        self.pieces.append((planned.number, stored))
+        read = None if schema is None else pa.ipc.read_schema(pa.py_buffer(schema))
+        pieces = make_pieces(ended, read, keeps_failures=self.keeps_failures)
+        return tuple(self._put(planned.number, piece) for piece in pieces)
+
+    def _put(self, number: int, stored: Piece) -> StagedChunk:
+        self.pieces.append((number, stored))
         if self._error is not None and len(self.pieces) > 1:
             raise self._error
         return StagedChunk(
-            batch=planned.number,
+            batch=number,
             start=stored.start,
             stop=stored.stop,
             some=stored.some,
@@ -64,14 +69,16 @@ class Files:
         )
 
 
-def bring(files: Files, brought: list[tuple[PlanBatch, Piece]]) -> list[object]:
+def bring(
+    files: Files, brought: list[tuple[PlanBatch, Done]], schema: bytes | None = None
+) -> list[object]:
     """Each in a thread of its own, the others while the first is put aside; what each was told."""
     told: list[object] = [None] * len(brought)
 
     def put(number: int) -> None:
         planned, own = brought[number]
         try:
-            told[number] = files.together.put_aside(planned, [own])
+            told[number] = files.together.put_aside(planned, schema, own)
         except OSError as error:
             told[number] = error
 
@@ -93,7 +100,7 @@ def items_of(told: list[object]) -> list[int]:
 def test_those_who_wait_are_in_one_file() -> None:
     files = Files(THREADS - 1)
     items = [3 * number for number in range(THREADS)]
-    told = bring(files, [(batch(), piece(item, rows(item))) for item in items])
+    told = bring(files, [(batch(), done(item)) for item in items])
     assert [stored.start for _, stored in files.pieces] == [0, 3]
     merged = files.pieces[1][1].table
     assert merged is not None
@@ -105,8 +112,8 @@ def test_those_who_wait_are_in_one_file() -> None:
 def test_items_without_rows_and_failures_go_with_the_others() -> None:
     files = Files(2)
     failure = Failure(item=1, error="E", trace="", attempts=1)
-    failed = Piece(start=1, stop=2, table=None, failures=(failure,), slowest=((1, 500),))
-    bring(files, [(batch(), piece(0, rows(0))), (batch(), failed), (batch(), piece(2, rows(2)))])
+    failed = Done(start=1, stop=2, failures=[failure], slowest=((1, 500),))
+    bring(files, [(batch(), done(0)), (batch(), failed), (batch(), done(2))])
     _, merged = files.pieces[1]
     assert (merged.start, merged.stop, merged.some) == (1, 3, None)
     assert merged.failures == (failure,)
@@ -116,15 +123,15 @@ def test_items_without_rows_and_failures_go_with_the_others() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        lambda: (batch(), piece(4, rows(4, column="other"))),
-        lambda: (batch(1), piece(2, rows(2))),
-        lambda: (batch(), piece(700, rows(700))),
+        lambda: (batch(), done(4, column="other")),
+        lambda: (batch(1), done(2)),
+        lambda: (batch(), done(700)),
     ],
     ids=["other columns", "another batch", "far away"],
 )
-def test_what_can_not_be_one_file_is_two(other: Callable[[], tuple[PlanBatch, Piece]]) -> None:
+def test_what_can_not_be_one_file_is_two(other: Callable[[], tuple[PlanBatch, Done]]) -> None:
     files = Files(3)
-    near = [(batch(), piece(item, rows(item))) for item in (0, 1, 3)]
+    near = [(batch(), done(item)) for item in (0, 1, 3)]
     told = bring(files, [*near, other()])
     assert len(files.pieces) == 3
     assert len(items_of(told)) == 4
@@ -133,6 +140,68 @@ def test_what_can_not_be_one_file_is_two(other: Callable[[], tuple[PlanBatch, Pi
 def test_each_whose_piece_was_not_put_aside_is_told_why() -> None:
     error = OSError("no room")
     files = Files(2, error)
-    told = bring(files, [(batch(), piece(item, rows(item))) for item in range(3)])
+    told = bring(files, [(batch(), done(item)) for item in range(3)])
     assert items_of(told[:1]) == [0]
     assert told[1:] == [error, error]
+
+
+SCHEMA = pa.schema({"value": pa.int64()}).serialize().to_pybytes()
+
+
+def unfit(start: int) -> Done:
+    """Three items, of which the second does not fit."""
+    values = [start, "a text", start + 2]
+    return Done(
+        start=start,
+        stop=start + 3,
+        rows=[{"value": value} for value in values],
+        owners=[start, start + 1, start + 2],
+    )
+
+
+def test_whose_rows_do_not_fit_is_told_to_who_brought_them() -> None:
+    files, ended = Files(2), [done(0), unfit(1), done(4)]
+    told = bring(files, [(batch(), each) for each in ended], SCHEMA)
+    assert [[failure.item for failure in each.failures] for each in ended] == [[], [2], []]
+    _, merged = files.pieces[1]
+    assert merged.table is not None
+    assert merged.table.column("value").to_pylist() == [1, 3, 4]
+    assert [failure.item for failure in merged.failures] == [2]
+    assert items_of(told) == [0, 1, 2, 3, 4]
+
+
+def test_where_failures_are_not_kept_each_ends_before_its_own_first() -> None:
+    files, ended = Files(2), [done(0), unfit(1), unfit(4)]
+    files.keeps_failures = False
+    told = bring(files, [(batch(), each) for each in ended], SCHEMA)
+    assert [each.stop for each in ended] == [1, 2, 5]
+    assert [[failure.item for failure in each.failures] for each in ended] == [[], [2], [5]]
+    _, merged = files.pieces[1]
+    assert merged.table is not None
+    assert merged.table.column("value").to_pylist() == [1, 4]
+    assert not merged.failures
+    assert items_of(told) == [0, 1, 4]
+
+
+def test_what_did_not_fit_is_told_once_when_it_is_made_again() -> None:
+    """As where a whole batch can't be sealed, since no row of it fits."""
+    ended = Done(start=0, stop=1, rows=[{}], owners=[0])
+    first = make_pieces([ended], None, keeps_failures=True)
+    (piece,) = make_pieces([ended], None, keeps_failures=True)
+    assert first == [piece]
+    assert [failure.item for failure in ended.failures] == [0]
+    assert piece.failures == tuple(ended.failures)
+
+
+def test_tables_of_several_are_one_where_they_fit_a_schema() -> None:
+    tables = [pa.table({"value": [item], ITEM: pa.array([item], pa.int64())}) for item in range(3)]
+    brought = [
+        (batch(), Done(start=item, stop=item + 1, tables=[table]))
+        for item, table in enumerate(tables)
+    ]
+    files = Files(2)
+    bring(files, brought, SCHEMA)
+    assert [piece.start for _, piece in files.pieces] == [0, 1]
+    apart = Files(2)
+    bring(apart, brought)
+    assert [piece.start for _, piece in apart.pieces] == [0, 1, 2]

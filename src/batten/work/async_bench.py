@@ -17,9 +17,8 @@ from typing import Any
 from batten.executors.asynchronous import AsyncMark
 from batten.executors.marks import SlotMark
 from batten.jobs.batch_api import BatchApi
-from batten.model.disk.items.slowest import Slow, Slowest
+from batten.model.disk.items.slowest import SECONDS_LEAST
 from batten.plan.plan import PlanBatch
-from batten.rows.fit_or_unfit import build_tables, build_tables_alike
 from batten.rows.fitting import Unfit
 from batten.rows.returned_rows import as_row
 from batten.sources.base import Gone, ItemsWanted, Unavailable, read_planned
@@ -28,7 +27,7 @@ from batten.work.calling.async_calls import AsyncChain
 from batten.work.calling.calls import Failure, ItemFailedError, describe_error
 from batten.work.calling.most_fail import Streak, name_kind, tell_ended
 from batten.work.calling.units import failure_of
-from batten.work.staged.chunk_files import scatter_pieces
+from batten.work.item_runner import Done
 from batten.work.staged.staging_pace import StagingPace
 from batten.work.submitting.submitter import Submitter
 from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, Waits, WorkerJob
@@ -41,9 +40,6 @@ STAGE_SECONDS = 0.5
 WAITS_SECONDS = 0.5
 """Between two looks at what calls wait for."""
 
-Ended = tuple[int, list[dict[str, Any]] | Failure]
-"""An item's number in its batch, and its rows or why it failed."""
-
 
 @dataclass(kw_only=True)
 class _Range:
@@ -55,8 +51,7 @@ class _Range:
     task: Prepare
     batch: PlanBatch
     keys: Sequence[Any]
-    ended: list[Ended] = field(default_factory=list)
-    slowest: Slowest = field(default_factory=Slowest)
+    ended: list[Done] = field(default_factory=list)
     in_hand: dict[asyncio.Task[None], SlotMark] = field(default_factory=dict)
     is_begun: bool = False
     is_told: bool = False
@@ -125,7 +120,7 @@ class AsyncBench:
                 each.cancel()
             # The loop is about to end, so it may be held up.
             if own.ended:
-                mark.tell(self._stage(own, own.ended, own.slowest.list_all()))
+                mark.tell(self._stage(own, own.ended))
             raise
         finally:
             self._ranges.remove(own)
@@ -149,7 +144,7 @@ class AsyncBench:
         end = partial(self._end, own, mark)
         for number, item in enumerate(read_planned(self._reader, wanted), own.task.start):
             if isinstance(item, Gone):
-                own.ended.append((number, []))
+                own.ended.append(Done(start=number, stop=number + 1))
                 self._pace.take_free()
                 own.news.set()
                 continue
@@ -195,9 +190,17 @@ class AsyncBench:
     def _take_end(
         self, own: _Range, number: int, made: list[dict[str, Any]] | Failure, seconds: float
     ) -> None:
-        own.ended.append((number, made))
-        if seconds > own.slowest.least:
-            own.slowest.take(number, seconds)
+        done = Done(start=number, stop=number + 1)
+        if seconds > SECONDS_LEAST:
+            done.slowest = ((number, round(seconds * 1000)),)
+        if isinstance(made, Failure):
+            done.failures = [made]
+        else:
+            done.rows, done.owners, clashing = without_key(
+                made, [number] * len(made), own.keys, own.task.start, self._job.key_column
+            )
+            done.failures = fail_unfitting(clashing)
+        own.ended.append(done)
         self._pace.take(asyncio.get_running_loop().time())
         self._room.set()
         if self._pace.is_due:
@@ -205,7 +208,7 @@ class AsyncBench:
                 each.is_due.set()
         if own.task.is_reopened:
             return
-        failure = made if isinstance(made, Failure) else None
+        failure = done.failures[0] if done.failures else None
         kind = name_kind(failure) if failure is not None else ""
         self._streak.take(own.task.batch, ((1, kind),), failure)
 
@@ -282,10 +285,9 @@ class AsyncBench:
                     raise own.error
                 if own.ended:
                     ended, own.ended = own.ended, []
-                    slowest, own.slowest = own.slowest.list_all(), Slowest()
                     answers = len(ended)
                     self._pace.put_aside(answers)
-                    portion = await mark.aside(self._stage, own, ended, slowest)
+                    portion = await mark.aside(self._stage, own, ended)
                     self._pace.is_aside(answers)
                     self._room.set()
                     self._portions += 1
@@ -295,38 +297,22 @@ class AsyncBench:
             self._room.set()
             raise
 
-    def _stage(self, own: _Range, ended: list[Ended], slowest: Sequence[Slow]) -> Portion:
-        """Put aside what ended. While no schema is pinned, items of different types lie apart."""
-        job, schema = self._job, self._bench.read_schema(own.task.schema)
+    def _stage(self, own: _Range, ended: list[Done]) -> Portion:
+        """Put aside what ended."""
         if self._files is not None:
             self._files.sync()
-        in_order = [item for item, _ in ended]
-        ended.sort(key=lambda each: each[0])
-        failures = [made for _, made in ended if isinstance(made, Failure)]
-        rows = [row for _, made in ended if not isinstance(made, Failure) for row in made]
-        owners = [item for item, made in ended if not isinstance(made, Failure) for _ in made]
-        rows, owners, clashing = without_key(rows, owners, own.keys, own.task.start, job.key_column)
-        if schema is None:
-            tables, unfitting = build_tables_alike(rows, owners)
-        else:
-            tables, unfitting = build_tables(rows, owners, schema)
-        failures += fail_unfitting([*clashing, *unfitting])
-        failures.sort(key=lambda failure: failure.item)
-        items = [item for item, _ in ended]
-        kept = failures
-        if not job.keeps_failures:
-            failed = {failure.item for failure in failures}
-            items = [item for item in items if item not in failed]
-            kept = []
-        pieces = scatter_pieces(items, tables, kept, slowest) if items else []
+        in_order = [done.start for done in ended]
+        ended.sort(key=lambda done: done.start)
+        chunks = self._bench.put_aside(own.batch, own.task.schema, ended)
+        failures = [failure for done in ended for failure in done.failures]
         return Portion(
             batch=own.task.batch,
-            chunks=tuple(self._bench.staging.store_piece(own.batch, piece) for piece in pieces),
-            executed=len(ended) - len(job.plan.find_gone(own.batch).intersection(items)),
+            chunks=chunks,
+            executed=len(ended) - len(self._job.plan.find_gone(own.batch).intersection(in_order)),
             failures=len(failures),
             first_failure=failures[0] if failures else None,
             ended=tell_ended(in_order, failures),
-            is_fitted=schema is not None,
+            is_fitted=own.task.schema is not None,
         )
 
 

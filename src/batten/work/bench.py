@@ -20,7 +20,6 @@ from batten.jobs.devices import Worker
 from batten.model.disk.items.slowest import encode_slowest, merge_slowest
 from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import PlanBatch
-from batten.rows.columns_of_rows import ITEM
 from batten.sources.base import read_planned
 from batten.storage.changing.publishing import delete
 from batten.work.calling.calls import Call, Failure, Outfit
@@ -29,7 +28,8 @@ from batten.work.item_runner import Done, ItemRunner
 from batten.work.sealing.batch_checks import BatchRefusedError
 from batten.work.sealing.reopened_parts import Reopening
 from batten.work.sealing.seal import PinRefusedError, seal_pieces
-from batten.work.staged.chunk_files import Piece, cut_pieces
+from batten.work.staged.chunk_files import Piece
+from batten.work.staged.piecing import make_pieces
 from batten.work.staged.staging import Staging
 from batten.work.staged.together import Together
 from batten.work.tasks import (
@@ -69,8 +69,9 @@ class Bench:
         self._job = job
         self.staging = Staging(job)
         self.reopening = Reopening(job, self.staging)
-        self._together = Together(self.staging.store_piece)
+        self._together = Together(self.put_aside)
         self._own = local()
+        self._schema: tuple[bytes | None, pa.Schema | None] = (None, None)
 
     def __reduce__(self) -> tuple[type[Bench], tuple[WorkerJob]]:
         """Readers and constructed classes are of this process."""
@@ -125,25 +126,15 @@ class Bench:
         if executed:
             gone = self._job.plan.find_gone(batch)
             executed -= len(gone.intersection(range(done.start, done.stop)))
-        failures = done.failures
-        ended = tell_ended(range(done.start, done.stop), failures)
-        if failures and not self._job.keeps_failures:
-            done = _before(done, failures[0].item)
+        stop = done.stop
         sealed: Sealed | None = None
         if done.start == 0 and done.stop == batch.items and (schema is not None or task.may_pin):
-            try:
-                sealed = self._store_sealed(
-                    batch, self._cut(done), schema, is_reopened=task.is_reopened
-                )
-            except MisfitsError as error:
-                failures = error.misfits
-                done = _before(done, failures[0].item)
-        chunks: tuple[StagedChunk, ...] = ()
-        if sealed is None and done.stop > done.start:
-            chunks = self._put_aside(batch, done)
+            sealed = self._seal_whole(task, batch, done)
+        chunks = self._bring(task, batch, done) if sealed is None else ()
         if done.error is not None:
             # The run ends; the next one adopts what is staged.
             raise done.error
+        failures = done.failures
         return Prepared(
             batch=task.batch,
             start=done.start,
@@ -153,21 +144,41 @@ class Bench:
             executed=executed,
             failures=len(failures),
             first_failure=failures[0] if failures else None,
-            ended=ended,
+            ended=tell_ended(range(done.start, stop), failures),
             is_fitted=schema is not None,
             seconds=perf_counter() - began,
         )
 
-    def _put_aside(self, batch: PlanBatch, done: Done) -> tuple[StagedChunk, ...]:
+    def _seal_whole(self, task: Prepare, batch: PlanBatch, done: Done) -> Sealed | None:
+        pieces = self._make_pieces(task.schema, [done])
+        if done.stop < batch.items:
+            return None
+        try:
+            schema = self.read_schema(task.schema)
+            return self._store_sealed(batch, pieces, schema, is_reopened=task.is_reopened)
+        except MisfitsError as error:
+            done.failures = error.misfits
+            return None
+
+    def _bring(self, task: Prepare, batch: PlanBatch, done: Done) -> tuple[StagedChunk, ...]:
         """What one file holds of several tasks is told with one of them. So a task that goes
         without an answer, by its error or with its machine, has files of its own."""
-        if done.error is not None or self._job.chunk_seconds is not None:
-            return tuple(self.staging.store_piece(batch, piece) for piece in self._cut(done))
-        return self._together.put_aside(batch, self._cut(done))
+        job = self._job
+        if done.error is not None or job.chunk_seconds is not None or job.is_adopting:
+            return self.put_aside(batch, task.schema, [done])
+        return self._together.put_aside(batch, task.schema, done)
 
-    def _cut(self, done: Done) -> list[Piece]:
-        pieces = cut_pieces(done.start, done.stop, done.tables, done.failures, done.slowest)
-        if not self._job.is_adopting:
+    def put_aside(
+        self, batch: PlanBatch, schema: bytes | None, ended: Sequence[Done]
+    ) -> tuple[StagedChunk, ...]:
+        """Items of the batch, in order, of tasks that were given this schema."""
+        pieces = self._make_pieces(schema, ended)
+        return tuple(self.staging.store_piece(batch, piece) for piece in pieces)
+
+    def _make_pieces(self, schema: bytes | None, ended: Sequence[Done]) -> list[Piece]:
+        job = self._job
+        pieces = make_pieces(ended, self.read_schema(schema), keeps_failures=job.keeps_failures)
+        if not job.is_adopting:
             return pieces
         return [
             replace(piece, adopted=frozenset(range(piece.start, piece.stop))) for piece in pieces
@@ -296,19 +307,8 @@ class Bench:
     def read_schema(self, serialized: bytes | None) -> pa.Schema | None:
         if serialized is None:
             return None
-        if getattr(self._own, "serialized", None) != serialized:
-            self._own.serialized = serialized
-            self._own.schema = pa.ipc.read_schema(pa.py_buffer(serialized))
-        schema: pa.Schema = self._own.schema
+        known, schema = self._schema
+        if known != serialized:
+            schema = pa.ipc.read_schema(pa.py_buffer(serialized))
+            self._schema = serialized, schema
         return schema
-
-
-def _before(done: Done, stop: int) -> Done:
-    """What comes before an item that failed. It stays to be done, and the run ends on it."""
-    kept = []
-    for table in done.tables:
-        items = table.column(ITEM).to_pylist()
-        rows = sum(1 for item in items if item < stop)
-        if rows:
-            kept.append(table.slice(0, rows))
-    return Done(start=done.start, stop=stop, tables=kept, error=done.error, slowest=done.slowest)

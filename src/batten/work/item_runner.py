@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,7 @@ from batten.executors.base import Mark
 from batten.executors.randomness import seed_held
 from batten.jobs.step import Step
 from batten.model.disk.items.slowest import Slow, Slowest
-from batten.rows.fit_or_unfit import Unfitting, build_tables
+from batten.rows.columns_of_rows import ITEM
 from batten.rows.fitting import Unfit
 from batten.rows.returned_rows import as_row
 from batten.sources.base import Gone, Unavailable
@@ -42,15 +43,36 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Done:
-    """Items `start` to `stop` (exclusive) were run; these rows and failures came of it, and these
-    took longest. With the next one came an `error` that ends the run."""
+    """Items `start` to `stop` (exclusive) were run. Their rows are `rows`, each of its owner, or
+    `tables` that fit the schema; these failed, in order, and these took longest. With the next one
+    came an `error` that ends the run."""
 
     start: int
     stop: int
-    tables: list[pa.Table] = field(default_factory=list)
+    rows: Sequence[dict[str, Any]] = ()
+    owners: Sequence[int] = ()
+    tables: Sequence[pa.Table] = ()
     failures: list[Failure] = field(default_factory=list)
     error: BattenError | None = None
     slowest: tuple[Slow, ...] = ()
+
+    def fail(self, failures: Sequence[Failure]) -> None:
+        """Their rows turned out not to fit."""
+        failed = {failure.item for failure in failures}
+        kept = [place for place, owner in enumerate(self.owners) if owner not in failed]
+        self.rows = [self.rows[place] for place in kept]
+        self.owners = [self.owners[place] for place in kept]
+        self.failures = sorted([*self.failures, *failures], key=lambda failure: failure.item)
+
+    def end_before_failure(self) -> None:
+        """An item that failed stays to be done, with all after it: the run ends on it."""
+        if not self.failures:
+            return
+        self.stop = stop = self.failures[0].item
+        kept = bisect_left(self.owners, stop)
+        self.rows, self.owners = self.rows[:kept], self.owners[:kept]
+        cut = [table.slice(0, bisect_left(_items_of(table), stop)) for table in self.tables]
+        self.tables = [table for table in cut if table.num_rows]
 
 
 class ItemRunner:
@@ -108,20 +130,25 @@ class ItemRunner:
         rows, owners, failures, stop, error = self._collect(
             items, keys, start, first_item, mark, seconds, failures_max, slowest
         )
-        made: tuple[list[dict[str, Any]], list[int]] | list[pa.Table] = (rows, owners)
-        if self._units is not None:
+        tables: list[pa.Table] = []
+        if self._units is None:
+            rows, owners, unfitting = without_key(rows, owners, keys, start, self._key_column)
+        else:
             if self._has_time_limit:
                 self._units.watch_tries(partial(mark.begin, first_item + start))
             mark.begin(first_item + start, inf)
             self._units.first_item = first_item
             made = self._units.run(rows, owners, keys, start, failures, is_apart)
+            rows, owners = [], []
+            tables, unfitting = fit_tables(made, schema)
         mark.end()
-        tables, unfitting = self._tabulate(made, keys, start, schema)
         failures += fail_unfitting(unfitting)
         failures.sort(key=lambda failure: failure.item)
         return Done(
             start=start,
             stop=stop,
+            rows=rows,
+            owners=owners,
             tables=tables,
             failures=failures,
             error=error,
@@ -193,19 +220,6 @@ class ItemRunner:
     def _name(self, key: Any, made: Sequence[Any]) -> list[dict[str, Any]]:
         return self.files.name(self.batch, key, made, self._hold) if self.files is not None else []
 
-    def _tabulate(
-        self,
-        made: tuple[list[dict[str, Any]], list[int]] | list[pa.Table],
-        keys: Sequence[Any],
-        start: int,
-        schema: pa.Schema | None,
-    ) -> tuple[list[pa.Table], list[Unfitting]]:
-        if isinstance(made, list):
-            return fit_tables(made, schema)
-        rows, owners, clashing = without_key(*made, keys, start, self._key_column)
-        tables, unfitting = build_tables(rows, owners, schema)
-        return tables, [*clashing, *unfitting]
-
 
 def _tell_in_hand(error: BattenError, key: Any) -> None:
     if isinstance(error, StorageError):
@@ -227,3 +241,8 @@ def _drop(rows: list[Any], owners: list[int], item: int) -> None:
     while owners and owners[-1] == item:
         owners.pop()
         rows.pop()
+
+
+def _items_of(table: pa.Table) -> list[int]:
+    items: list[int] = table.column(ITEM).to_pylist()
+    return items

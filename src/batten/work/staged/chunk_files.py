@@ -18,7 +18,7 @@ import pyarrow as pa
 from batten.errors import StorageError
 from batten.ledger.facts.unpacked import refuse_unpacked
 from batten.ledger.files.chunk_failures import CHUNK_KEY
-from batten.model.disk.items.slowest import SLOWEST_MAX, Slow, merge_slowest
+from batten.model.disk.items.slowest import SLOWEST_MAX, Slow
 from batten.model.disk.names import Layout
 from batten.model.disk.staged_names import DIGEST_CHARACTERS, StagedChunk
 from batten.model.json_text import parse_json
@@ -56,33 +56,6 @@ class Piece:
     taken_over: TakenOver | None = None
     adopted: frozenset[int] = frozenset()
     slowest: tuple[Slow, ...] = ()
-
-    def is_like(self, other: Piece) -> bool:
-        """Whether one piece may hold the items of both."""
-        if self.some is not None or other.some is not None or self.taken_over != other.taken_over:
-            return False
-        if self.table is None or other.table is None:
-            return True
-        return bool(self.table.schema.equals(other.table.schema, check_metadata=True))
-
-
-def merge_pieces(pieces: Sequence[Piece]) -> Piece:
-    """One piece with the items of all, which are alike, in order and share no item."""
-    if len(pieces) == 1:
-        return pieces[0]
-    items = [item for piece in pieces for item in range(piece.start, piece.stop)]
-    start, stop, some = mark_items(items)
-    tables = [piece.table for piece in pieces if piece.table is not None]
-    return Piece(
-        start=start,
-        stop=stop,
-        some=some,
-        table=pa.concat_tables(tables).combine_chunks() if tables else None,
-        failures=tuple(failure for piece in pieces for failure in piece.failures),
-        taken_over=pieces[0].taken_over,
-        adopted=frozenset().union(*(piece.adopted for piece in pieces)),
-        slowest=merge_slowest(slow for piece in pieces for slow in piece.slowest),
-    )
 
 
 def cut_pieces(

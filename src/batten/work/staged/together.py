@@ -7,33 +7,27 @@ fifty threads that end at once each waits for two files at most, not for fifty (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 
 from batten.model.disk.staged_names import SOME_ITEMS_MAX, StagedChunk
 from batten.plan.plan import PlanBatch
-from batten.work.staged.chunk_files import Piece, merge_pieces
+from batten.work.item_runner import Done
 
-StorePiece = Callable[[PlanBatch, Piece], StagedChunk]
+Store = Callable[[PlanBatch, bytes | None, Sequence[Done]], tuple[StagedChunk, ...]]
+"""Puts aside items of a batch, of a task that was given this schema. They are in order."""
 
 
-@dataclass(eq=False)
 class _Brought:
-    """A piece that a thread brought. One of those that one file holds gets the chunk."""
+    """What one thread brought. `wait` ends when all is done, or it is its turn. One of those that
+    were put aside together gets the chunks."""
 
-    batch: PlanBatch
-    piece: Piece
-    chunk: StagedChunk | None = None
-    is_safe: bool = False
-
-
-class _Thread:
-    """What one thread brought. `wait` ends when all is done, or it is its turn."""
-
-    def __init__(self, brought: Sequence[_Brought]) -> None:
-        self.brought = brought
-        self.is_done = False
+    def __init__(self, batch: PlanBatch, schema: bytes | None, done: Done) -> None:
+        self.batch = batch
+        self.schema = schema
+        self.done = done
+        self.chunks: tuple[StagedChunk, ...] = ()
+        self.is_safe = self.is_over = False
         self.error: Exception | None = None
         self._news = Lock()
         self._news.acquire()
@@ -41,63 +35,63 @@ class _Thread:
 
 
 class Together:
-    """Puts pieces aside by `store`, called by one thread at a time."""
+    """Puts items aside by `store`, called by one thread at a time."""
 
-    def __init__(self, store: StorePiece) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = Lock()
         self._is_busy = False
-        self._waiting: list[_Thread] = []
+        self._waiting: list[_Brought] = []
 
-    def put_aside(self, batch: PlanBatch, pieces: Iterable[Piece]) -> tuple[StagedChunk, ...]:
-        """When it returns they are put aside. What one file holds of several threads is told to one
-        of them alone. What `store` raises is raised in each whose pieces were not put aside."""
-        own = _Thread([_Brought(batch, piece) for piece in pieces])
+    def put_aside(
+        self, batch: PlanBatch, schema: bytes | None, done: Done
+    ) -> tuple[StagedChunk, ...]:
+        """When it returns they are put aside. What files hold of several threads is told to one
+        of them alone. What `store` raises is raised in each whose items were not put aside."""
+        own = _Brought(batch, schema, done)
         with self._lock:
             self._waiting.append(own)
             has_turn, self._is_busy = not self._is_busy, True
         if not has_turn:
             own.wait()
-        if not own.is_done:
+        if not own.is_over:
             self._take_turn(own)
         if own.error is not None:
             raise own.error
-        return tuple(each.chunk for each in own.brought if each.chunk is not None)
+        return own.chunks
 
-    def _take_turn(self, own: _Thread) -> None:
+    def _take_turn(self, own: _Brought) -> None:
         """Put aside all that waits. All are woken by this thread: if each let the next go on,
         hundreds would stand in line for that. The first who came meanwhile has the next turn."""
         with self._lock:
             taken, self._waiting = self._waiting, []
         try:
-            self._put_all([brought for thread in taken for brought in thread.brought])
+            for group in _group(taken):
+                first = group[0]
+                done = [each.done for each in group]
+                first.chunks = self._store(first.batch, first.schema, done)
+                for each in group:
+                    each.is_safe = True
         except Exception as error:  # noqa: BLE001 - raised again by who brought them
-            for thread in taken:
-                if not all(each.is_safe for each in thread.brought):
-                    thread.error = error
+            for each in taken:
+                if not each.is_safe:
+                    each.error = error
         with self._lock:
             self._is_busy = bool(self._waiting)
             if self._is_busy:
                 self._waiting[0].wake()
-        for thread in taken:
-            thread.is_done = True
-            if thread is not own:
-                thread.wake()
-
-    def _put_all(self, brought: Sequence[_Brought]) -> None:
-        for group in _group(brought):
-            piece = merge_pieces([each.piece for each in group])
-            group[0].chunk = self._store(group[0].batch, piece)
-            for each in group:
-                each.is_safe = True
+        for each in taken:
+            each.is_over = True
+            if each is not own:
+                each.wake()
 
 
 def _group(waiting: Sequence[_Brought]) -> Iterator[list[_Brought]]:
-    """Those of which one file may hold the pieces: of one batch, with rows alike, near each other
-    in the plan."""
+    """Those that may be put aside together: of one batch, with one schema, near each other in the
+    plan. What comes as tables without a schema goes alone: these need not be alike."""
     group: list[_Brought] = []
-    for each in sorted(waiting, key=lambda each: (each.batch.number, each.piece.start)):
-        if group and not _goes_with(group, each):
+    for each in sorted(waiting, key=lambda each: (each.batch.number, each.done.start)):
+        if group and not _goes_with(group[0], each):
             yield group
             group = []
         group.append(each)
@@ -105,11 +99,9 @@ def _group(waiting: Sequence[_Brought]) -> Iterator[list[_Brought]]:
         yield group
 
 
-def _goes_with(group: Sequence[_Brought], each: _Brought) -> bool:
-    first = group[0]
-    if first.batch.number != each.batch.number:
+def _goes_with(first: _Brought, each: _Brought) -> bool:
+    if first.batch.number != each.batch.number or first.schema != each.schema:
         return False
-    if each.piece.stop - first.piece.start > SOME_ITEMS_MAX:
+    if each.done.stop - first.done.start > SOME_ITEMS_MAX:
         return False
-    with_rows = next((other for other in group if other.piece.table is not None), first)
-    return with_rows.piece.is_like(each.piece)
+    return each.schema is not None or not (first.done.tables or each.done.tables)
