@@ -161,7 +161,7 @@ def test_what_was_staged_whole_and_does_not_fit_waits_for_what_the_job_does(
     monkeypatch.setattr(waiting, "PUBLISH_SECONDS", float("inf"))
     with monkeypatch.context() as killing:
         killing.setattr(serial, "SerialExecutor", Backwards)
-        killing.setattr(steps, "observer", kill_before("publish.link", "000000-sealed"))
+        killing.setattr(steps, "observer", kill_before("replace.rename", "000000-sealed"))
         with pytest.raises(Killed):
             run()
     staged = tmp_path / "out.batten/staged"

@@ -101,10 +101,7 @@ def put_aside(storage: Store, staging: str, name: str, data: Piece, *, is_synced
         return
     throwaway = fresh_name(staging, last_piece(name))
     folder.stage(throwaway, data, is_synced=is_synced)
-    if not folder.publish(throwaway, name):
-        folder.replace(throwaway, name)
-    else:
-        folder.delete(throwaway)
+    folder.replace(throwaway, name)
 
 
 def delete(storage: Store, name: str) -> None:
