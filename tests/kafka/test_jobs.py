@@ -22,7 +22,7 @@ from batten.inspect.show import show
 from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, Delivery
 from batten.model.disk.destinations.tokens import PublishEnd
 from batten.model.disk.records import decode_record, encode_record
-from batten.plan.differing import ChangedJobError
+from batten.plan.differs_errors import ChangedJobError
 from batten.sinks.kafka.sink import KafkaSink
 from batten.sinks.kafka.tokens import ENDING
 from batten.testing.opening import open_sink

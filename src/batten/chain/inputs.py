@@ -17,7 +17,7 @@ from batten.inspect.paths.output_path import Place, locate_output
 from batten.ledger.facts.observation import Observation
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
-from batten.plan.differing import DiffersError
+from batten.plan.differs_errors import DiffersError
 from batten.plan.extending import foresee_plan
 from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook

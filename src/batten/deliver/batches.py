@@ -15,7 +15,7 @@ from batten.model.disk.published import Published
 from batten.model.disk.runs.refusals import Way
 from batten.model.rules.findings import ELSEWHERE
 from batten.model.telling.counts import count_of
-from batten.plan.differing import ChangedJobError
+from batten.plan.differs_errors import ChangedJobError
 from batten.plan.planned_items import PlannedItems
 from batten.run.context import Context
 from batten.sinks.base import RejectedError, Sink, Staged, other_content

@@ -33,7 +33,7 @@ from batten.model.disk.records import Fingerprint
 from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus
-from batten.plan.differing import SourceDiffersError
+from batten.plan.differs_errors import SourceDiffersError
 from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
 from batten.run.checks import list_checks, refuse_unfit

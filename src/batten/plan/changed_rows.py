@@ -10,7 +10,7 @@ from array import array
 from batten.model.disk.items.row_digests import DIGEST_BYTES
 from batten.model.disk.runs.refusals import Way
 from batten.model.telling.counts import count_of
-from batten.plan.differing import SourceDiffersError
+from batten.plan.differs_errors import SourceDiffersError
 from batten.plan.plan import Plan
 from batten.sources.base import ScanBlock
 from batten.sources.identity.digests import describe_change, find_difference

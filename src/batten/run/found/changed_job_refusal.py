@@ -11,7 +11,7 @@ from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import ELSEWHERE
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
-from batten.plan.differing import ChangedJobError
+from batten.plan.differs_errors import ChangedJobError
 from batten.run.context import Context
 from batten.run.found.changed_job import is_other_code, tell_difference
 from batten.run.identity import ONE_PER_DATASET

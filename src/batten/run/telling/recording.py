@@ -20,7 +20,7 @@ from batten.ledger.history.runs import AT_ONCE, DOUBT, find_last_log
 from batten.ledger.history.usage import record_lost_calls
 from batten.model.disk.throwaway_names import is_throwaway
 from batten.model.words import RunStatus, State
-from batten.plan.differing import DiffersError
+from batten.plan.differs_errors import DiffersError
 from batten.plan.storing import delete_segments
 from batten.run.context import Context
 from batten.run.found.found_dataset import observe_free

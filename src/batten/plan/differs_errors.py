@@ -1,4 +1,4 @@
-"""What a run is refused for that the next one would be refused for again, with the ways on."""
+"""The errors of a job or source that differs: the next run would be refused for them again."""
 
 from __future__ import annotations
 
