@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import batten
+from batten.crashlab.power import find_states
 from batten.crashlab.power_sweeps import Act, PowerSweep, sweep_power
 from batten.drive.publishing import waiting
 from batten.drive.run import run_on
@@ -157,4 +158,14 @@ def test_undisturbed_it_does_what_is_expected(scenario: Scenario) -> None:
 def test_power_lost(scenario: Scenario, sample: int | None, seeded: random.Random) -> None:
     swept = sweep_scenario(scenario)
     for found in swept.choose(seeded, sample):
+        swept.check(found)
+
+
+def test_power_lost_when_all_is_recorded_as_complete(
+    scenario: Scenario, seeded: random.Random
+) -> None:
+    """Each state that may be found then: what was deleted before does not come back."""
+    swept = sweep_scenario(scenario)
+    completing = [cut for cut in swept.cuts if cut.what == f"sync_names {LAYOUT.control}"]
+    for found in find_states(completing[-1:], LAYOUT, seeded):
         swept.check(found)

@@ -170,11 +170,13 @@ class FilesDestination:
                     self._save(replace(record, leaving={}))
                 else:
                     self._storage.delete(self._layout.placed(record.batch))
+            # A power cut must not bring back a record of what is gone.
+            self._storage.sync_names(self._layout.files)
             self._names.forget()
         made = [entry.name for entry in self._storage.list(self._layout.made)]
         for name in made:
             self._storage.delete(name)
-        # A power cut must not bring back what nobody would look for any more.
+        # Nor what nobody would look for any more.
         self._storage.sync_names(self._layout.made)
 
     def find_record(self, batch: int) -> PlacedFiles | None:
