@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.model.json_text import check_plain_json, parse_json
+from batten.model.json_text import check_plain_json, find_object, parse_json
 
 OWN = {
     "crashlab",
@@ -45,3 +45,9 @@ def test_nothing_else_parses_what_was_read() -> None:
         )
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"null", b"\xff", b"[" * 100_000])
+def test_what_is_no_object_is_none(text: bytes) -> None:
+    assert find_object(text) is None
+    assert find_object(b'{"a": [1]}') == {"a": [1]}

@@ -27,7 +27,7 @@ from batten.sources.identity.keys import escape_key
 from batten.storage.addresses import refuse_address
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.there import is_file, is_folder
-from batten.strangers.files import UNCHANGED, read_lines, translate
+from batten.strangers.files import UNCHANGED, is_hidden, read_lines, translate
 from batten.strangers.lines import is_rows
 
 _MARK = ".done"
@@ -121,7 +121,7 @@ class _Found:
             names = sorted(each for each in root.rglob("*") if is_file(each))
         except OSError as error:
             raise translate(error, path) from error
-        names = [each for each in names if not _is_hidden(each, root)]
+        names = [each for each in names if not is_hidden(each, root)]
         marks = [each for each in names if each.suffix == _MARK]
         if marks:
             self._add_marked(root, marks, names)
@@ -158,10 +158,6 @@ class _Found:
             for kind, names in self._passed.items()
             if names
         ]
-
-
-def _is_hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
 
 
 def _is_output(path: Path) -> bool:

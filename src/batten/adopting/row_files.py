@@ -72,14 +72,25 @@ def open_rows(path: str, name: str = "") -> RowFile:
     return TextFile(path, name, is_text=kind == "csv")
 
 
-class TextFile:
+class _Unchanging:
+    """A file that is to stay as it is when it is opened first."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self.path = path
+        self.name = name
+        self._seen = observe(path)
+
+    def refuse_changed(self) -> None:
+        if observe(self.path) != self._seen:
+            raise changed(self.path)
+
+
+class TextFile(_Unchanging):
     """JSON Lines; or CSV with a header, whose values are texts."""
 
     def __init__(self, path: str, name: str, *, is_text: bool) -> None:
-        self.path = path
-        self.name = name
+        super().__init__(path, name)
         self.is_text = is_text
-        self._seen = observe(path)
         self._open: tuple[RecordFile, Syntax] | None = None
 
     def scan(self) -> Iterator[FoundRow]:
@@ -136,10 +147,6 @@ class TextFile:
             raise _refuse_header(self.path, f"its header names {twice!r} more than once")
         return CsvSyntax(",", names, PLAIN), header.line + header.data.count(b"\n")
 
-    def refuse_changed(self) -> None:
-        if observe(self.path) != self._seen:
-            raise changed(self.path)
-
     def load(self, place: int) -> dict[str, Any]:
         try:
             if self._open is None:
@@ -157,15 +164,10 @@ class TextFile:
         return row
 
 
-class JsonFile:
+class JsonFile(_Unchanging):
     """One object, or a list of them."""
 
     is_text = False
-
-    def __init__(self, path: str, name: str) -> None:
-        self.path = path
-        self.name = name
-        self._seen = observe(path)
 
     def scan(self) -> Iterator[FoundRow]:
         if self._seen[0] > JSON_BYTES_MAX:
@@ -179,10 +181,6 @@ class JsonFile:
         for place, row in enumerate(rows):
             why = "" if isinstance(row, dict) else "not a JSON object"
             yield FoundRow(place=place, line=place + 1, row=None if why else row, why=why)
-
-    def refuse_changed(self) -> None:
-        if observe(self.path) != self._seen:
-            raise changed(self.path)
 
     def load(self, place: int) -> dict[str, Any]:
         try:
@@ -200,15 +198,13 @@ class JsonFile:
         return value if isinstance(value, list) else [value]
 
 
-class ParquetRows:
+class ParquetRows(_Unchanging):
     """Rows of Parquet; its place is the number of a row."""
 
     is_text = False
 
     def __init__(self, path: str, name: str) -> None:
-        self.path = path
-        self.name = name
-        self._seen = observe(path)
+        super().__init__(path, name)
         self._reader: ParquetReader | None = None
 
     def scan(self) -> Iterator[FoundRow]:
@@ -220,10 +216,6 @@ class ParquetRows:
                     yield FoundRow(place=place, line=place + 1, why=str(row.error))
                 else:
                     yield FoundRow(place=place, line=place + 1, row=row)
-
-    def refuse_changed(self) -> None:
-        if observe(self.path) != self._seen:
-            raise changed(self.path)
 
     def load(self, place: int) -> dict[str, Any]:
         (row,) = self._read(range(place, place + 1))

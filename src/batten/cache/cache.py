@@ -23,7 +23,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from batten.cache.clearing.budget import Budget, Publication, scan_sizes
 from batten.cache.clearing.counts import Counter, Counts, Statistics, load_total
 from batten.cache.clearing.sweep import sweep_if_due
-from batten.cache.default_folder import default_folder, is_disabled, observe_boot
+from batten.cache.default_folder import default_folder, is_disabled
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
 from batten.cache.identity import Identifier, KeyIdentity
@@ -37,6 +37,7 @@ from batten.printable import escape
 from batten.storage.addresses import local_path
 from batten.storage.local.folders import Strange
 from batten.storage.local.locking.held import Held
+from batten.storage.machine import Machine
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -85,7 +86,7 @@ class Cache:
         )
         self._counter = Counter(self._layout)
         self._identifier = Identifier(by_content=by_content)
-        self._boot = observe_boot()
+        self._boot = Machine().observe_boot()
         self._kept = KeptEntries(self._layout, self._boot)
         self._budget = Budget(
             self._layout,

@@ -21,12 +21,3 @@ def default_folder() -> str:
 def is_disabled() -> bool:
     """Whether `BATTEN_DISABLE_CACHE` says so: any text but "" and "0"."""
     return os.environ.get(DISABLE_VARIABLE, "") not in ("", "0")
-
-
-def observe_boot() -> str:
-    """The kernel's name for the start of this machine; empty if it has none."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

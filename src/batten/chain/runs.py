@@ -39,7 +39,7 @@ from batten.jobs.loading.job_folder import show_path
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.model.disk.runs.job_calls import BATTEN, JobCall, list_words
-from batten.model.json_text import parse_json
+from batten.model.json_text import find_object
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
@@ -208,8 +208,4 @@ def _wait(words: Sequence[str], folder: str | None) -> subprocess.CompletedProce
 
 
 def _read_report(output: bytes) -> dict[str, Any]:
-    try:
-        found = parse_json(output)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    return find_object(output) or {}

@@ -21,9 +21,8 @@ from batten.ledger.contents import ClosedDataset, find_contents, load_commits
 from batten.ledger.upstream import list_digests
 from batten.model.disk.records import Config, Unreadable, decode_record
 from batten.sources.base import POSITION_BITS, SCAN_BLOCK_ITEMS, ScanBlock, SourceBatch
-from batten.sources.identity.keys import escape_key, require_field_name
+from batten.sources.identity.keys import escape_key, require_columns, require_field_name
 from batten.sources.identity.versions import check_changed
-from batten.sources.paths import source_error
 from batten.sources.records.input_files import find_place
 from batten.storage.digests import digest_file
 from batten.storage.failures import OtherVersionError
@@ -55,12 +54,7 @@ class DatasetSource:
         self.drops_gone = removed == "drop"
         self._path, self._written = find_place(path, folder)
         self._key = require_field_name(key)
-        if columns is not None and (isinstance(columns, str) or not columns):
-            raise source_error(
-                f"columns={columns!r} is not a list of names.",
-                "Give a list of the names of columns, or leave columns= out for all.",
-            )
-        self._columns = None if columns is None else list(columns)
+        self._columns = require_columns(columns)
 
     @property
     def identity(self) -> dict[str, str]:

@@ -178,7 +178,7 @@ def make_report(
     context: Context,
     status: RunStatus,
     accounts: Accounts | None,
-    rows: int = 0,
+    rows: int,
     look: SourceLook | None = None,
 ) -> Report:
     return Report(

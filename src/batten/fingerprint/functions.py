@@ -60,7 +60,7 @@ def describe_function(
     return _Walk(_name_of(function), version=version).describe(function)
 
 
-def describe_loaded(value: Any, *, version: str | None = None) -> tuple[FunctionDescription, Reads]:
+def describe_loaded(value: Any, *, version: str | None) -> tuple[FunctionDescription, Reads]:
     """Describe any value by its source and its compiled code. Also tells what was read for that."""
     walk = _Walk(_name_of(value), version=version, has_bytecode=True)
     return walk.describe(value), walk.reads

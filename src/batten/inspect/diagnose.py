@@ -115,7 +115,7 @@ def judge_inputs(
     observation: Observation,
     *,
     is_brief: bool = False,
-    look: FindBehind = find_behind,
+    look: FindBehind,
 ) -> tuple[Judgement, TablesSeen, Behind | None]:
     """What is there; and if it is complete, whether what it was made of is still as it was."""
     judgement, tables = judge(observation), TablesSeen()

@@ -37,9 +37,7 @@ class Writable(Protocol):
     def write(self, data: Piece, /) -> object: ...
 
 
-def export_rows(
-    parts: Parts, to: str | os.PathLike[str] | Writable, format: str | None = None
-) -> int:
+def export_rows(parts: Parts, to: str | os.PathLike[str] | Writable, format: str | None) -> int:
     """Write the rows to a file that appears whole or not at all, or to one that is open; gives
     their number."""
     if not isinstance(to, str | os.PathLike):

@@ -77,7 +77,7 @@ def survey(patterns: Sequence[str], expectations: Sequence[str] = ()) -> Survey:
     return Survey(diagnoses=tuple(diagnose_place(place, is_brief=True) for place in places))
 
 
-def find_outputs(patterns: Sequence[str], expectations: Sequence[str] = ()) -> list[str]:
+def find_outputs(patterns: Sequence[str], expectations: Sequence[str]) -> list[str]:
     """The paths of all that the patterns find, and of all that is expected
     (`run_date=FIRST..LAST`).
 

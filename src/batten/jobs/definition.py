@@ -173,7 +173,7 @@ class Definition:
         return [*others, *(each.output for each in self.finalizers if each.store is None)]
 
 
-def keep_apart(source: Source, made: Sequence[Path], places: Sequence[Path] = ()) -> Source:
+def keep_apart(source: Source, made: Sequence[Path], places: Sequence[Path]) -> Source:
     """The source without what the pipeline itself makes in the folder that it looks at: else each
     run would find more (decision 0073). Raises `UsageError` where one is the other. `places` are
     others that its sinks change, unless the source looks for its items there."""

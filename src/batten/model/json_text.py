@@ -18,6 +18,15 @@ def parse_json(data: bytes | str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+def find_object(data: bytes | str) -> dict[str, Any] | None:
+    """The object that the text is; None if it is none."""
+    try:
+        value = parse_json(data)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def check_plain_json(text: str) -> None:
     """Raises `ValueError` for what many read and JSON has not, such as NaN; for a name that comes
     twice in an object, since nobody knows which of both values is meant; and as `parse_json`."""

@@ -1,10 +1,15 @@
-"""What a page tells of one output: looked at as `diagnose` and `show` do, reading only."""
+"""What a page tells of one output: looked at as `diagnose` and `show` do, reading only.
+
+A look may fail: what can't be read is said on the page, and the rest is shown.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from batten.chain.walk import diagnose_chain
 from batten.errors import BattenError, UsageError
@@ -22,9 +27,14 @@ from batten.ledger.judge import judge
 from batten.model.disk.records import Config
 from batten.model.value_class import value_class
 from batten.model.words import State
-from batten.page.attempts import Attempts
 from batten.page.failures import FailuresSeen, look_at_failures
 from batten.page.pace import Throughput, look_at_pace
+
+Result = TypeVar("Result")
+Other = TypeVar("Other")
+
+_EXPECTED = (BattenError, OSError, ValueError, TypeError, KeyError)
+"""What reading raises that finds something else than batten writes."""
 
 RUNS_MAX = 40
 IN_HAND_MAX = 20
@@ -82,7 +92,7 @@ def look_at_output(path: str, watcher: Callable[[], Watcher] | None = None) -> O
         raise
     except BattenError as error:
         return OutputSeen(path=path, problem=error.what)
-    attempts = Attempts()
+    attempts = _Attempts()
     observation = attempts.look(
         "the output", lambda: observe_output(place.storage, place.layout), None
     )
@@ -95,7 +105,7 @@ def _look_at_dataset(
     place: Place,
     observation: Observation,
     diagnosis: Diagnosis,
-    attempts: Attempts,
+    attempts: _Attempts,
     watcher: Callable[[], Watcher] | None,
 ) -> OutputSeen:
     names = attempts.look("the logs", lambda: list_runs(place.storage, place.layout), [])
@@ -145,3 +155,31 @@ def _look_upstream(place: Place, observation: Observation) -> tuple[Diagnosis, .
 def _watch(place: Place, watcher: Callable[[], Watcher] | None) -> Sight:
     found = Watcher(place.path, with_failures=False) if watcher is None else watcher()
     return found.look(time.monotonic())
+
+
+class _Attempts:
+    """Does looks one after the other. `failed` are sentences on those that failed."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def look(self, what: str, act: Callable[[], Result], otherwise: Other) -> Result | Other:
+        """What the look gives, or what stands for nothing."""
+        try:
+            return act()
+        except Exception as error:
+            if not _is_expected(error):
+                raise
+            told = (
+                error.what if isinstance(error, BattenError) else f"{type(error).__name__}: {error}"
+            )
+            self.failed.append(f"{what} can't be read: {told}")
+            return otherwise
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether it comes of what lies on disk. Arrow is not imported to be asked."""
+    arrow = sys.modules.get("pyarrow")
+    return isinstance(error, _EXPECTED) or (
+        arrow is not None and isinstance(error, arrow.ArrowException)
+    )

@@ -160,9 +160,7 @@ class Storing:
         if names:
             folder.sync_names(self._layout.plan)
 
-    def _store_guarded(
-        self, segment: Segment, data: bytes | memoryview, digests: bytes = b""
-    ) -> None:
+    def _store_guarded(self, segment: Segment, data: bytes | memoryview, digests: bytes) -> None:
         """Where others may plan at the same time. Digests are of what is there now, whoever took
         them last; what they prove is looked up when the items are read."""
         storage, layout = self._storage, self._layout

@@ -76,7 +76,7 @@ def spread(items: Iterable[Any], key: object = None) -> Iterator[Any]:
             yield item
 
 
-def find_rows_of_all(items: Sequence[Any], key: object = None) -> ChainedRows | None:
+def find_rows_of_all(items: Sequence[Any], key: object) -> ChainedRows | None:
     """The rows of a list of data frames, or None if it is another list."""
     if not items or not _is_frame(type(items[0])):
         return None

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 from batten.errors import CorruptError, UsageError
 from batten.model.audit.advice import Advice, AuditedFiles, advise
 from batten.model.audit.comparison import Audit, DoneKeys, MalformedLine, StagedKeys, compare_keys
+from batten.model.json_text import find_object
 from batten.model.value_class import value_class
 from batten.storage.addresses import refuse_address
 from batten.storage.local.there import is_file, is_folder
-from batten.strangers.files import UNCHANGED, observe, read_lines, translate
+from batten.strangers.files import UNCHANGED, is_hidden, observe, read_lines, translate
 from batten.strangers.lines import (
     explain_malformed,
     find_key,
     find_kind,
-    find_record,
     is_rows,
     no_column,
     read_csv_keys,
@@ -142,7 +142,7 @@ def _load_staging(name: str, column: str) -> StagedKeys:
     for number, line in enumerate(read_lines(name), start=1):
         if not line.strip():
             continue
-        record = find_record(line)
+        record = find_object(line)
         if record is None and not line.endswith(b"\n"):
             torn_lines += 1
         elif record is None:
@@ -165,7 +165,7 @@ def _list_row_files(rows: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         names = sorted(path for path in root.rglob("*") if is_file(path))
     except OSError as error:
         raise translate(error, rows) from error
-    taken = [path for path in names if is_rows(path) and not _is_hidden(path, root)]
+    taken = [path for path in names if is_rows(path) and not is_hidden(path, root)]
     parquet = [path for path in taken if path.suffix == ".parquet"]
     taken = parquet or taken
     if not taken:
@@ -176,10 +176,6 @@ def _list_row_files(rows: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         )
     unread = tuple(str(path) for path in names if path not in set(taken))
     return tuple(str(path) for path in taken), unread
-
-
-def _is_hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
 
 
 def _read_row_keys(

@@ -27,6 +27,11 @@ def observe(name: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def is_hidden(path: Path, root: Path) -> bool:
+    """Whether most readers of the folder `root` would pass it over."""
+    return any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
+
+
 def _refuse_irregular(name: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"

@@ -13,7 +13,7 @@ from typing import Any
 
 from batten.errors import UsageError
 from batten.model.audit.comparison import MalformedLine
-from batten.model.json_text import parse_json
+from batten.model.json_text import find_object
 from batten.strangers.files import UNCHANGED, read_beginning, read_lines
 
 _SUFFIXES = {
@@ -46,7 +46,7 @@ def read_jsonl_keys(name: str, column: str, faults: list[MalformedLine]) -> Iter
     for number, line in enumerate(read_lines(name), start=1):
         if not line.strip():
             continue
-        record = find_record(line)
+        record = find_object(line)
         if record is not None:
             yield find_key(record, column)
         elif line.endswith(b"\n"):
@@ -101,15 +101,6 @@ def no_column(name: str, names: list[str], column: str) -> UsageError:
     )
 
 
-def find_record(text: bytes) -> dict[str, Any] | None:
-    """The object of a line; None if it holds none."""
-    try:
-        record = parse_json(text)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
-
-
 def find_key(record: dict[str, Any], column: str) -> str | None:
     """The key of a row as text; None if it has none."""
     key = record.get(column)
@@ -122,7 +113,7 @@ def explain_malformed(line: bytes) -> str:
     """Why a line is no row."""
     start = line.find(b"{", 1)
     while start > 0:
-        if find_record(line[start:]) is not None:
+        if find_object(line[start:]) is not None:
             return "two records run together, the first cut short"
         start = line.find(b"{", start + 1)
     return "not a JSON object"

@@ -264,7 +264,7 @@ def _make_job(
     )
 
 
-def find_columns(pipeline: Definition, there: pa.Schema | None = None) -> Declared:
+def find_columns(pipeline: Definition, there: pa.Schema | None) -> Declared:
     """What the job says of its columns, beside those that are `there` already."""
     settings = pipeline.settings
     if pipeline.file_names is not None:

@@ -10,7 +10,6 @@ from typing import Any
 from batten.cache.clearing.budget import Budget, Used, is_in_use, read_size, scan_keys, scan_sizes
 from batten.cache.clearing.counts import Counter, Counts, load_total
 from batten.cache.clearing.sweep import Leftover, find_leftovers, remove_leftovers
-from batten.cache.default_folder import observe_boot
 from batten.cache.kept_entries import KeptEntries, key_held
 from batten.errors import RefusedError
 from batten.model.cached.cache_names import CacheLayout
@@ -18,6 +17,7 @@ from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local.there import is_folder
+from batten.storage.machine import Machine
 
 
 @value_class
@@ -122,7 +122,7 @@ def verify_cache(
 ) -> CacheVerification:
     """Read every byte of every entry. Raises `RefusedError` if there is no cache."""
     layout = find_cache(path)
-    kept = KeptEntries(layout, observe_boot())
+    kept = KeptEntries(layout, Machine().observe_boot())
     damaged, aside, entries, size = [], [], 0, 0
     with _told(layout):
         for key in sorted(scan_keys(layout)):
@@ -159,7 +159,9 @@ def clean_cache(
         if not is_dry_run:
             counter = Counter(layout)
             remove_leftovers(layout, leftovers, counter)
-            budget = Budget(layout, counter, observe_boot(), max_bytes=max_bytes, disk_free_min=0)
+            budget = Budget(
+                layout, counter, Machine().observe_boot(), max_bytes=max_bytes, disk_free_min=0
+            )
             budget.remove(used for used, _ in chosen)
     return CacheCleaning(
         path=os.fspath(path),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import batten.errors
 from batten.errors import BattenError, FailedRunError, InterruptedRunError
-from batten.model.json_text import parse_json
+from batten.model.json_text import find_object
 from batten.model.value_class import value_class
 from batten.run.context import Context
 from batten.run.report import Report
@@ -48,16 +47,10 @@ def describe_failure(error: BattenError) -> str:
 
 def read_end(ended: str) -> RunEnd:
     """What the board says. Raises the error with which the run ended."""
-    told: Any = None
-    try:
-        told = parse_json(ended)
-    except ValueError:
-        told = None
-    if isinstance(told, dict) and isinstance(told.get("status"), str):
+    told = find_object(ended) or {}
+    if isinstance(told.get("status"), str):
         count = told.get("quarantined")
         return RunEnd(status=told["status"], quarantined=count if isinstance(count, int) else 0)
-    if not isinstance(told, dict):
-        told = {}
     what, safe, next = (str(told.get(name, "")) for name in ("what", "safe", "next"))
     kind = getattr(batten.errors, str(told.get("error")), None)
     if not (isinstance(kind, type) and issubclass(kind, BattenError)):

@@ -35,6 +35,7 @@ from batten.model.telling.commands import (
 )
 from batten.model.value_class import value_class
 from batten.storage.digests import find_digest_of_path
+from batten.storage.local.there import current_folder
 
 UNKNOWN_JOB = "batten run JOB.py, the job that writes here"
 
@@ -90,7 +91,7 @@ def choose_again(call: JobCall, place: str, *more: str) -> Again:
     if more and call.kind != BATTEN:
         return Again(words=f"run the job from Python with {name_arguments(more)}")
     python = "" if call.kind == BATTEN else _name_python()
-    line = compose(call, here=_current_folder(), python=python, more=more)
+    line = compose(call, here=current_folder(), python=python, more=more)
     if call.kind in (BATTEN, SCRIPT) and not os.path.isfile(call.file):
         back = f"bring back {call.file}, which is not there"
         return Again(words=f"{back}; then: {line}" if line else back)
@@ -163,7 +164,7 @@ def _name_moves(place: str, there: str) -> str:
 
 def _show(path: str) -> str:
     """The path as one would name it from the folder of now."""
-    folder = _current_folder()
+    folder = current_folder()
     relative = os.path.relpath(path, folder) if folder else path
     return path if relative.startswith("../..") else relative
 
@@ -202,10 +203,3 @@ def _name_python() -> str:
             is_ours = os.path.abspath(folder) == os.path.dirname(sys.executable)
             return "python" if is_ours else sys.executable
     return sys.executable
-
-
-def _current_folder() -> str:
-    try:
-        return os.getcwd()
-    except OSError:
-        return ""

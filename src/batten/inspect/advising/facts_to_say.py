@@ -23,8 +23,8 @@ def gather_facts(
     observation: Observation,
     judgement: Judgement,
     again: Again,
-    refused: Refused | None = None,
-    behind: str = "",
+    refused: Refused | None,
+    behind: str,
 ) -> JobFacts:
     """`again` is how to run the job; `refused` tells of its last run, where the next would be
     refused too; `behind` of what is newer."""

@@ -43,7 +43,7 @@ class Known:
     next: str
 
 
-def explain_path(place: Place, found: Diagnosis, *, is_brief: bool = False) -> Diagnosis:
+def explain_path(place: Place, found: Diagnosis, *, is_brief: bool) -> Diagnosis:
     """The same diagnosis of what is no output, with what the path likely is and the right command.
     `is_brief`: it is one of many that are expected, whose names are right."""
     codes = {finding.code for finding in found.findings}

@@ -20,6 +20,7 @@ from batten.model.disk.runs.job_calls import (
 )
 from batten.model.telling.hiding import is_secret, read_secret_name
 from batten.storage.digests import find_digest_of_path
+from batten.storage.local.there import current_folder
 
 if TYPE_CHECKING:
     from batten.jobs.loading.job_file import Job
@@ -40,7 +41,7 @@ def describe_call(
     call = replace(
         UNKNOWN_CALL,
         kind=BATTEN,
-        folder=_current_folder(),
+        folder=current_folder(),
         file=file,
         name=job.name if job.is_named else "",
         asked_module=job.asked_module,
@@ -58,7 +59,7 @@ def describe_call(
 
 def observe_caller() -> JobCall:
     """That of a program that runs a pipeline itself, as far as its main module tells."""
-    unknown = replace(UNKNOWN_CALL, folder=_current_folder())
+    unknown = replace(UNKNOWN_CALL, folder=current_folder())
     main = sys.modules.get("__main__")
     file = getattr(main, "__file__", None)
     if main is None or not isinstance(file, str) or not os.path.isfile(file):
@@ -72,10 +73,3 @@ def observe_caller() -> JobCall:
     file = os.path.abspath(file)
     digest = find_digest_of_path(file, bytes_max=JOB_BYTES_MAX)
     return replace(known, kind=SCRIPT, file=file, digest=digest)
-
-
-def _current_folder() -> str:
-    try:
-        return os.getcwd()
-    except OSError:
-        return ""

@@ -10,7 +10,7 @@ from typing import Any
 
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Config, Unreadable, decode_record, encode_record
-from batten.model.json_text import parse_json
+from batten.model.json_text import find_object
 from batten.model.patterns import pattern
 from batten.model.telling.hiding import (
     HIDDEN_PREFIX,
@@ -109,10 +109,7 @@ def _take_out_of_log(storage: Folder, layout: Layout, name: str) -> None:
 
 
 def _take_out_of_line(line: bytes) -> bytes:
-    try:
-        event = parse_json(line)
-    except ValueError:
-        return line
-    if not isinstance(event, dict) or (told := conceal_event(event)) == event:
+    event = find_object(line)
+    if event is None or (told := conceal_event(event)) == event:
         return line
     return json.dumps(told).encode() + b"\n"

@@ -121,7 +121,7 @@ class Parts:
         return frame
 
     def relate_duckdb(
-        self, connection: duckdb.DuckDBPyConnection | None = None
+        self, connection: duckdb.DuckDBPyConnection | None
     ) -> duckdb.DuckDBPyRelation:
         """A relation that reads when it is executed, and only what is asked for."""
         library = import_optional("duckdb", "to_duckdb()")

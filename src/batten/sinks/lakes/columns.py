@@ -83,8 +83,8 @@ def encode_as(
     theirs: pa.Schema,
     target: str,
     *,
-    key: Sequence[str] = (),
-    refuse: Refuse | None = None,
+    key: Sequence[str],
+    refuse: Refuse | None,
 ) -> bytes:
     """Those rows of a batch that are lacking, as Parquet with the types of the table's columns;
     where these are the same, the bytes as they are. With a `key`, of rows that share one only the
@@ -113,7 +113,7 @@ def fit_rows(
     theirs: pa.Schema,
     target: str,
     *,
-    refuse: Refuse | None = None,
+    refuse: Refuse | None,
 ) -> pa.Table | None:
     """The rows with the types of the table's columns, or None if they have them. Raises as
     `encode_as` does."""

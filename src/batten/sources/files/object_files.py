@@ -40,7 +40,7 @@ _COPIES = re.compile(r"(?P<machine>[0-9a-f]{16})-(?P<pid>[1-9]\d*)-[0-9a-f]{16}"
 
 
 def find_files_named(
-    pattern: str | os.PathLike[str], *, folder: Path, changed: str = "stat", removed: str = "keep"
+    pattern: str | os.PathLike[str], *, folder: Path, changed: str, removed: str
 ) -> FileSource | ObjectFileSource:
     """The files of this machine that the pattern names, or the objects of a store."""
     if isinstance(pattern, str) and find_store(pattern, folder) is not None:

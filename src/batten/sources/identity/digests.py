@@ -25,7 +25,7 @@ _MARSHAL_VERSION = 2
 """The last one that writes equal values alike, whichever of them are one object."""
 
 
-def digest_records(records: Iterable[bytes], before: bytes = b"") -> bytes:
+def digest_records(records: Iterable[bytes], before: bytes) -> bytes:
     """Of records as they lie in a file, without the space around them; `before` is what else says
     what they mean."""
     return b"".join([blake2b(before + each, digest_size=DIGEST_BYTES).digest() for each in records])

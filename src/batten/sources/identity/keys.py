@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from batten.errors import UsageError
+from batten.sources.paths import source_error
 
 ESCAPED_PREFIX = "//"
 
@@ -80,6 +81,16 @@ def require_field_name(key: object) -> str | None:
         safe="Nothing was changed.",
         next="Give the name of the field that tells items apart, or leave key= out.",
     )
+
+
+def require_columns(columns: Sequence[str] | None) -> list[str] | None:
+    """The names of the columns that items have; None means all. Raises `UsageError`."""
+    if columns is not None and (isinstance(columns, str) or not columns):
+        raise source_error(
+            f"columns={columns!r} is not a list of names.",
+            "Give a list of the names of columns, or leave columns= out for all.",
+        )
+    return None if columns is None else list(columns)
 
 
 def check_key(found: str, planned: str) -> None:

@@ -30,6 +30,7 @@ from batten.sources.identity.keys import (
     check_key,
     escape_key,
     make_field_key,
+    require_columns,
     require_field_name,
 )
 from batten.sources.identity.versions import check_changed
@@ -81,12 +82,7 @@ class ParquetSource:
         self.drops_gone = removed == "drop"
         self._input, self._written = find_input(path, folder)
         self._key = require_field_name(key)
-        if columns is not None and (isinstance(columns, str) or not columns):
-            raise source_error(
-                f"columns={columns!r} is not a list of names.",
-                "Give a list of the names of columns, or leave columns= out for all.",
-            )
-        self._columns = None if columns is None else list(columns)
+        self._columns = require_columns(columns)
         self._parts: list[ParquetPart] | None = None
         self._left_out: frozenset[str] = frozenset()
 

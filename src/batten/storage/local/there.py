@@ -48,3 +48,11 @@ def _mode(path: str | Path, *, follow_symlinks: bool = True) -> int | None:
         if error.errno in _NOT_THERE:
             return None
         raise
+
+
+def current_folder() -> str:
+    """The folder in which this process is; empty if that is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""

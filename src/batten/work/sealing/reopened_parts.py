@@ -149,10 +149,10 @@ class Reopening:
         sealed: SealedRows,
         but: Collection[int] = (),
         *,
-        kept: Collection[Failure] = (),
+        kept: Collection[Failure],
         is_synced: bool = False,
         taken_over: TakenOver | None = None,
-        slowest: Sequence[Slow] = (),
+        slowest: Sequence[Slow],
     ) -> Reopened:
         plan, outcomes = self._job.plan, sealed.outcomes
         adopted = find_places(outcomes, Outcome.ADOPTED)

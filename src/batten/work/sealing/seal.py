@@ -54,7 +54,7 @@ def seal_pieces(
     key_column: str,
     fingerprint: str,
     declared: Declared,
-    rules: Sequence[Rule] = (),
+    rules: Sequence[Rule],
 ) -> SealedBytes | None:
     """None if no schema is pinned yet and the batch has no rows to pin one. `declared` is
     what the job says of its columns. Raises `BatchRefusedError` if the rows do not pass the

@@ -63,7 +63,7 @@ def cut_pieces(
     stop: int,
     tables: Sequence[pa.Table],
     failures: Sequence[Failure],
-    slowest: Sequence[Slow] = (),
+    slowest: Sequence[Slow],
 ) -> list[Piece]:
     """A piece for each table, or one without rows; together they hold all items from `start` to
     `stop`."""
@@ -85,7 +85,7 @@ def scatter_pieces(
     items: Sequence[int],
     tables: Sequence[pa.Table],
     failures: Sequence[Failure],
-    slowest: Sequence[Slow] = (),
+    slowest: Sequence[Slow],
 ) -> list[Piece]:
     """A piece for each table, with the items whose rows are in it, and one for those without
     rows; together they hold all `items`, which are in order."""
@@ -172,8 +172,8 @@ def load_piece(
     layout: Layout,
     chunk: StagedChunk,
     works: Collection[str],
-    revision: int = 0,
-    keys: str = "",
+    revision: int,
+    keys: str,
 ) -> Piece | None:
     """The piece in a staged file, or None if the file is gone, torn, of other work, of another
     `revision`, or of a batch of other `keys`: a worker that comes late may leave one where the

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from batten.model.disk.runs.usage_lines import UNITS_MAX, check_unit, read_amount
-from batten.model.json_text import parse_json
+from batten.model.json_text import find_object
 from batten.model.value_class import value_class
 from batten.work.usage import AnswerUse, read_used
 
@@ -48,7 +48,7 @@ def read_lines(wanted: Container[str], files: Iterable[bytes]) -> ReadLines:
         for raw in data.split(b"\n"):
             if not raw.strip():
                 continue
-            line = parse_line(raw)
+            line = find_object(raw)
             name = line.get("custom_id") if line is not None else None
             if line is None or not isinstance(name, str) or name not in wanted:
                 strange += 1
@@ -67,18 +67,9 @@ def read_lines(wanted: Container[str], files: Iterable[bytes]) -> ReadLines:
     return ReadLines(lines=lines, doubled=frozenset(doubled), strange=strange)
 
 
-def parse_line(raw: bytes) -> dict[str, Any] | None:
-    """The line as an object; None if it makes no sense."""
-    try:
-        line = parse_json(raw)
-    except ValueError:
-        return None
-    return line if isinstance(line, dict) else None
-
-
 def _is_same(raw: bytes, other: dict[str, Any]) -> bool:
     """Whether both lines tell the same; each line may have a name of its own."""
-    one = parse_line(raw) or {}
+    one = find_object(raw) or {}
     return all(one.get(name) == other.get(name) for name in ("response", "error"))
 
 
@@ -143,6 +134,6 @@ def join_lines(lines: Iterable[bytes]) -> bytes:
 def index_lines(data: bytes) -> Iterator[tuple[str, bytes]]:
     """What `join_lines` made: the name of each request, and its line."""
     for raw in data.split(b"\n"):
-        line = parse_line(raw) if raw else None
+        line = find_object(raw) if raw else None
         if line is not None:
             yield str(line.get("custom_id")), raw

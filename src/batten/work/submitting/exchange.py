@@ -32,6 +32,7 @@ from batten.ledger.history.usage_journal import UsageJournal
 from batten.model.disk.names import Layout
 from batten.model.disk.runs.submissions import ENDED, SubmissionRecord, item_of_request
 from batten.model.disk.runs.usage_lines import UNTOLD, LostLine, UseLine
+from batten.model.json_text import find_object
 from batten.model.telling.counts import count_of
 from batten.printable import blot
 from batten.run.clock import utc_now
@@ -45,7 +46,6 @@ from batten.work.submitting.answer_lines import (
     ReadLines,
     index_lines,
     join_lines,
-    parse_line,
     read_lines,
     read_usage,
 )
@@ -261,7 +261,7 @@ class Exchange:
         untold = 0
         for name, raw in found.lines.items():
             try:
-                used = read_usage(parse_line(raw) or {}, self.api.usage)
+                used = read_usage(find_object(raw) or {}, self.api.usage)
             except Exception as error:
                 raise FailedRunError(
                     f"usage= of .map_batch_api() failed for an answer: {error!r}.",

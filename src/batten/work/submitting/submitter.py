@@ -22,12 +22,12 @@ from batten.jobs.batch_api import BatchApi
 from batten.jobs.structure import AnswerError
 from batten.ledger.history.submissions import list_submissions, tell_postponed
 from batten.model.disk.runs.submissions import SubmissionRecord, digest_request, name_request
+from batten.model.json_text import find_object
 from batten.model.telling.counts import count_of
 from batten.vendors.openai_batches import SilentVendorError
 from batten.work.submitting.answer_lines import (
     BatchLineError,
     is_not_done,
-    parse_line,
     read_usage,
     take_body,
 )
@@ -186,7 +186,7 @@ class Submitter:
         if not body.startswith(b"{"):
             raise TypeError("request_fn gives no dict: it is to give the body of a request")
         name, submission = await self._ask(teller.item, body)
-        line = parse_line((submission.lines or {})[name]) or {}
+        line = find_object((submission.lines or {})[name]) or {}
         used = dict(read_usage(line, api.usage).amounts)
         if used:
             teller.tell(used, name_answer(submission.record.token, name))
@@ -204,7 +204,7 @@ class Submitter:
             except AskAgainError:
                 submission = await self._wait(name, body)
             record, raw = submission.record, (submission.lines or {}).get(name)
-            if raw is not None and not is_not_done(parse_line(raw) or {}):
+            if raw is not None and not is_not_done(find_object(raw) or {}):
                 return name, submission
             if raw is None and record.status == "completed":
                 raise BatchLineError("the batch is completed, and has no answer to this request")

@@ -58,7 +58,7 @@ class NamePattern:
         return re.fullmatch(text, name, re.DOTALL) is not None
 
 
-def check_item_name(name: str, *, room: int = PATH_BYTES_MAX) -> str:
+def check_item_name(name: str, *, room: int) -> str:
     """The name itself. Raises `BadNameError`."""
     pieces = name.split("/")
     if name.startswith("/"):

@@ -28,7 +28,7 @@ def commit_batch(
     location: str | None,
     displaced: Sequence[Displaced],
     *,
-    is_emptied: bool = False,
+    is_emptied: bool,
 ) -> None:
     """Add the file at `location`, if there is one, without the rows that make way: those that are
     displaced, or all. The library writes the files anew that held such rows. Raises what the

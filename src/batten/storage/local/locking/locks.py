@@ -29,6 +29,7 @@ from batten.storage.beneath import Beneath, close_read
 from batten.storage.changing import steps
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local.locking.held import Held, lock_reached
+from batten.storage.machine import Machine
 
 Result = TypeVar("Result")
 
@@ -101,7 +102,7 @@ def acquire(
     return FileLock(held, place, is_shared=False)
 
 
-def acquire_shared(place: LockPlace, *, wait_seconds: float | None = None) -> FileLock:
+def acquire_shared(place: LockPlace, *, wait_seconds: float | None) -> FileLock:
     """As `acquire`, but beside any number of others that share it. It has no text."""
     held = _acquire(place, wait_seconds, is_shared=True)
     return FileLock(held, place, is_shared=True)
@@ -242,11 +243,7 @@ def is_alive(pid: int) -> bool:
 @cache
 def _observe_boot() -> str:
     """It is the same for as long as a process lives."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+    return Machine().observe_boot()
 
 
 @cache
