@@ -27,6 +27,29 @@ def test_few_wait_where_they_come_slowly(rate: float) -> None:
     assert ANSWERS_DUE <= run(rate, 10, answers_meanwhile=3) <= ANSWERS_MAX
 
 
+@pytest.mark.parametrize("ended", [0, 10, 50])
+def test_no_call_begins_where_a_kill_would_cost_more_than_all_that_may_be_in_flight_and_ten(
+    ended: int,
+) -> None:
+    """Of fifty calls so many ended at one moment. As many begin as are safe, and ten more."""
+    pace, in_hand = StagingPace(), 50 - ended
+    for _ in range(ended):
+        pace.take(0.0)
+    while in_hand < 50 and pace.has_room(in_hand, 50):
+        in_hand += 1
+    assert in_hand == min(50, 50 - ended + ANSWERS_MAX)
+    pace.put_aside(ended)
+    pace.is_aside(ended)
+    assert pace.has_room(in_hand, 50)
+
+
+def test_quick_calls_wait_for_no_room() -> None:
+    pace = StagingPace()
+    for _ in range(1000):
+        pace.take(0.0)
+    assert pace.has_room(50, 50)
+
+
 def test_of_quick_calls_many_wait_for_the_half_second() -> None:
     assert run(5000, 3) > 1000
 

@@ -127,7 +127,8 @@ class _Run:
         self.stopping = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
         self.at_end: list[Callable[[], Awaitable[object]]] = []
-        self.places = asyncio.Semaphore(len(marks.records))
+        self.count = len(marks.records)
+        self.places = asyncio.Semaphore(self.count)
         self.free = [SlotMark(record) for record in reversed(marks.records)]
         self.emit = emit
         self.side = side
@@ -199,6 +200,11 @@ class AsyncMark:
 
     def retire(self) -> None:
         """There is nobody to follow."""
+
+    @property
+    def places(self) -> int:
+        """How many items may be in hand at a time."""
+        return self._run.count
 
     async def take_place(self) -> SlotMark:
         """A place for an item, as soon as one is free; those who wait get theirs in order."""

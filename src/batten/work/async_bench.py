@@ -160,7 +160,7 @@ class AsyncBench:
 
     async def _wait_for_room(self, own: _Range, mark: AsyncMark) -> None:
         """Until a kill would cost no more than it may if one more call were in flight."""
-        while self._pace.is_full and own.error is None:
+        while own.error is None and not self._pace.has_room(self._count_in_hand(), mark.places):
             if mark.draining.is_set() or self._must_end(own):
                 return
             self._room.clear()
@@ -249,6 +249,7 @@ class AsyncBench:
 
     def _end(self, own: _Range, mark: AsyncMark, done: asyncio.Task[None]) -> None:
         mark.leave_place(own.in_hand.pop(done))
+        self._room.set()
         own.check_over()
 
     async def _watch(self, draining: asyncio.Event) -> None:

@@ -1,8 +1,8 @@
 """When answers are put aside: few at a time where they come slowly, as those that cost money do.
 
 A kill costs what is in flight, and the answers that are not put aside. Of calls that end by the
-thousand a second no more than a half second's is lost, which is cheap. Of others, ten: while more
-are not put aside, as when fifty end at one moment, no further call is begun (decision 0149).
+thousand a second no more than a half second's is lost, which is cheap. Of others, ten more than may
+be in flight: no call begins while both together are so many (decision 0149).
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class StagingPace:
         """Whether what waits is to be put aside at once."""
         return self.waiting >= ANSWERS_DUE and self._is_slow
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no further call is to be begun before more is safe."""
-        return self._not_safe > ANSWERS_MAX and self._is_slow
+    def has_room(self, in_hand: int, places: int) -> bool:
+        """Whether a further call may be begun, where so many are in hand of as many as may be. A
+        kill would then cost no more than all of those and ten."""
+        return in_hand + self._not_safe < places + ANSWERS_MAX or not self._is_slow
 
     @property
     def _is_slow(self) -> bool:
