@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 SETUP := pyproject.toml constraints.txt tools/setup.sh tools/browser.sh
 
+# On two cores, too: much of the time tests wait, for servers, signals and limits.
+PROCESSES ?= 3
+
 # All that is random in the tests starts from this number, so that each run of them is the same.
 BATTEN_SEED ?= 1
 export BATTEN_SEED
@@ -76,10 +79,10 @@ demo-thumbnails: $(VENV)/.installed-demo
 	@$(BIN)/python examples/thumbnails/demo.py
 
 test: $(VENV)/.installed-test
-	$(PYTEST) -n 2
+	$(PYTEST) -n $(PROCESSES)
 
 test-quick: $(VENV)/.installed-test
-	$(PYTEST) -n 2 -m "not crash and not by_chance" --ignore=tests/crash --ignore=tests/crashlab \
+	$(PYTEST) -n $(PROCESSES) -m "not crash and not by_chance" --ignore=tests/crash --ignore=tests/crashlab \
 		--ignore=tests/docs --ignore=tests/examples
 
 # Decision 0045.
@@ -91,10 +94,10 @@ test-others:
 		$(MAKE) test-of-python PYTHON=$$each || exit 1; done
 
 test-of-python: $(VENV)/.installed-test
-	$(PYTEST) -n 2 -m "not crash and not by_chance" $(OF_PYTHON)
+	$(PYTEST) -n $(PROCESSES) -m "not crash and not by_chance" $(OF_PYTHON)
 
 test-any-seed: $(VENV)/.installed-dev
-	BATTEN_SEED=$(ANY_SEED) $(PYTEST) -n 2 -m "by_chance and not crash"
+	BATTEN_SEED=$(ANY_SEED) $(PYTEST) -n $(PROCESSES) -m "by_chance and not crash"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -107,7 +110,7 @@ lint: $(VENV)/.installed-dev
 check: lint test
 
 crash: $(VENV)/.installed-dev
-	$(PYTEST) -n 2 --dist worksteal -m crash --go-on
+	$(PYTEST) -n $(PROCESSES) --dist worksteal -m crash --go-on
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
