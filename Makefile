@@ -23,7 +23,7 @@ ANY_SEED ?= $(shell find src tests -name '*.py' -print0 | LC_ALL=C sort -z | xar
 # argparse prints, notebooks, packages, what paths tell of folders that can't be read.
 OF_PYTHON := tests/asynchronous tests/cli tests/display tests/executors tests/extending tests/fingerprint tests/model \
 	tests/packaging tests/storage/test_there.py tests/engine/test_declared.py tests/engine/test_fresh.py \
-	tests/engine/test_job_pickles.py tests/engine/test_rows.py tests/engine/test_workers.py
+	tests/engine/test_job_pickles.py tests/engine/test_columns_of_rows.py tests/engine/test_workers.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report demo-thumbnails demo-embeddings test test-any-seed test-all test-quick test-others test-of-python check lint crash bench docs clean

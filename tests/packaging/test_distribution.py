@@ -159,6 +159,13 @@ def test_each_python_that_is_allowed_is_tested() -> None:
     assert f"every Python from {versions[0]} to {versions[-1]}" in makefile
 
 
+def test_each_path_of_tests_that_the_makefile_names_is_there() -> None:
+    """`make test-others` runs in CI alone, where other versions of Python are."""
+    named = re.findall(r"\btests(?:/\w+)+(?:\.py)?", (ROOT / "Makefile").read_text())
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_an_environment_runs_the_command(installed: Path, tmp_path: Path) -> None:
     command = installed / "bin" / "batten"
     told = call(installed / "bin" / "python", "-c", "import batten; print(batten.__file__)",
