@@ -264,6 +264,26 @@ def test_no_error_tells_a_setting_that_is_a_secret() -> None:
     assert HELD not in repr(place)
 
 
+LOST = "_DESTROY_BROKER _FAIL _INTR _NODE_UPDATE _OUTDATED _PARTIAL _RETRY _TIMED_OUT _TRANSPORT"
+REFUSED = "_AUTHENTICATION _INVALID_ARG _SSL _UNKNOWN_TOPIC _UNSUPPORTED_FEATURE"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, batten.StorageError) for name in f"{LOST} _UNDERFLOW _UNKNOWN_BROKER".split()),
+        *((name, batten.RefusedError) for name in REFUSED.split()),
+    ],
+)
+def test_a_connection_that_the_client_lost_is_nothing_to_correct(
+    name: str, kind: type[Exception]
+) -> None:
+    from confluent_kafka import KafkaError
+
+    error = KafkaError(getattr(KafkaError, name))
+    assert isinstance(tell("Reading", "topic x", error, {}, READER), kind)
+
+
 def test_no_output_lies_where_a_topic_is_landed(tmp_path: Path) -> None:
     source = batten.from_kafka("rows", servers="localhost:9092", into=tmp_path / "landed")
     with pytest.raises(UsageError, match="lies where the topic is landed"):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
 _WAIT = "Wait until the broker answers again, or give it longer by timeout_seconds=…"
+_DESTROY_BROKER = -137
+"""`KafkaError._DESTROY_BROKER`, which older clients do not name: the client let a connection go."""
 _SECRET_WORDS = ("password", "secret", "oauthbearer", ".key.", ".pem")
 
 
@@ -53,6 +55,16 @@ def is_of_network(error: KafkaError) -> bool:
         KafkaError._TIMED_OUT_QUEUE,
         KafkaError._MSG_TIMED_OUT,
         KafkaError._WAIT_COORD,
+        KafkaError._WAIT_CACHE,
+        KafkaError._FAIL,
+        KafkaError._PARTIAL,
+        KafkaError._UNDERFLOW,  # an answer that ends too soon
+        KafkaError._OUTDATED,
+        KafkaError._RETRY,
+        KafkaError._INTR,
+        KafkaError._NODE_UPDATE,
+        KafkaError._UNKNOWN_BROKER,
+        _DESTROY_BROKER,
         KafkaError._RESOLVE,
         KafkaError._PURGE_INFLIGHT,
         KafkaError._PURGE_QUEUE,
