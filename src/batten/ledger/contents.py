@@ -44,13 +44,13 @@ def find_contents(storage: Store, layout: Layout) -> ClosedDataset | None:
     """None where the accounts are not closed. Raises `StorageError` and `Unreadable`."""
     versions = list_versions(storage, layout) if layout.is_shared else None
     plan = list(storage.list(layout.plan)) if layout.is_shared else []
-    segments = _load_segments(storage, layout, plan)
-    revised = list_revised(layout, plan, segments)
-    name = layout.complete_of(len(segments), versions.in_order() if versions else (), revised)
     try:
+        segments = _load_segments(storage, layout, plan)
+        revised = list_revised(layout, plan, segments)
+        name = layout.complete_of(len(segments), versions.in_order() if versions else (), revised)
         data = storage.read(name, bytes_max=RECORD_BYTES_MAX["completion"])
     except FileNotFoundError:
-        return None
+        return None  # In a store its plan goes, too, where another one takes its place meanwhile.
     completion = decode_record(Completion, data)
     return ClosedDataset(
         completion=completion, state=hashlib.sha256(data).hexdigest(), versions=versions
