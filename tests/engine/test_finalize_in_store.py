@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,7 @@ from batten.drive.run import run_on
 from batten.errors import BusyError, InconsistentError, RefusedError
 from batten.finalize import finalize
 from batten.jobs.finalizer import Finalizer
+from batten.ledger.contents import find_contents
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.generations import find_current, load_generations, sweep
 from batten.ledger.judge import judge
@@ -266,6 +267,21 @@ def test_one_that_was_overtaken_does_not_bring_back_what_was_before(
             assert read(server) == {"other"}, at
         run(ObjectStorage(server), "last", items=MORE_ITEMS)
         assert run(ObjectStorage(server), "none", items=MORE_ITEMS) is RunStatus.NOTHING_TO_DO
+
+
+def test_one_whose_plan_goes_between_two_requests_is_none_that_is_complete() -> None:
+    """Another run has put one in its place, and deletes it."""
+
+    class Overtaken(ObjectStorage):
+        def read_each(self, folder: str, names: Iterable[str]) -> Iterator[bytes | None]:
+            for name in [name for name in self.server.objects if name.startswith(f"{folder}/")]:
+                del self.server.objects[name]
+            return super().read_each(folder, names)
+
+    server = begin_older()
+    layout = find_current(ObjectStorage(server), SECOND)
+    assert find_contents(ObjectStorage(server), layout) is not None
+    assert find_contents(Overtaken(server), layout) is None
 
 
 def test_what_changes_while_it_is_read_is_not_put_in_place() -> None:
