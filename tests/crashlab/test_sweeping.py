@@ -38,6 +38,15 @@ IN_PLACE = """
         os.write(file, b"56789")
         os.fsync(file)
 """
+SLOW_ONCE = """
+    if os.path.basename(os.getcwd()) == "undisturbed":
+        os.mkdir("seldom")
+        for number in range(29):
+            os.mkdir(f"seldom/{number}")
+            os.mkdir(f"out/{number}")
+    open("out/new", "wb").write(b"0123456789")
+    os.rename("out/new", "out/final")
+"""
 CARELESS = """
     file = os.open("out/new", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     try:
@@ -121,6 +130,24 @@ def test_of_two_kills_that_leave_the_same_one_is_tried(script: MakeScript, tmp_p
     assert {failure.faults for failure in report.failures} == {
         (fault,) for fault in (KillAfter(1), KillAfter(2), TearWrite(1), TearWrite(2))
     }
+
+
+def test_a_sample_goes_on_where_a_run_makes_fewer_calls_than_were_counted(
+    script: MakeScript, tmp_path: Path
+) -> None:
+    """As where a server answers sooner. One point of four is reached."""
+    python, *_, path = script(SLOW_ONCE)
+    subject = experiment([python, path], is_forked=True)
+    for seed in range(4):
+        report = sweep(subject, tmp_path / f"seed{seed}", faults=KILLS, sample=1, seed=seed)
+        report.raise_on_failures()
+        assert report.hit == 1
+
+
+def test_a_sample_ends_where_no_point_is_reached(script: MakeScript, tmp_path: Path) -> None:
+    subject = replace(experiment(script(SLOW_ONCE)), folders=lambda folder: [folder / "seldom"])
+    report = sweep(subject, tmp_path / "sweep", faults=[KillBefore], sample=1, seed=1)
+    assert (report.points, report.hit) == (30, 0)
 
 
 def test_a_program_that_ignores_errors_is_found(script: MakeScript, tmp_path: Path) -> None:

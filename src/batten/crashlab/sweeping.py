@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import islice
 from pathlib import Path
 
 from batten.crashlab.faults import Fail, Fault, KillAfter, KillBefore, TearWrite
@@ -134,6 +134,9 @@ class SweepReport:
             raise AssertionError(str(self))
 
 
+_PointOutcome = tuple[TrailOutcome, FailedCheck | None]
+
+
 def run_trail(experiment: Experiment, folder: Path, faults: Sequence[Fault]) -> TrailOutcome:
     """Prepare the folder, run once under each fault, then undisturbed until done, at least once.
 
@@ -195,11 +198,13 @@ def sweep(
     is_twice: bool = False,
     jobs: int = 2,
 ) -> SweepReport:
-    """Try each kind of fault at each call that it applies to, or at `sample` of these points.
+    """Try each kind of fault at each call that it applies to, or until `sample` of these points,
+    which the seed chooses, were hit.
 
-    The points are counted in an undisturbed run, which must succeed. With `is_twice` each
-    point's rerun is disturbed as well, at another point that the seed chooses. Folders of points
-    that pass are removed; those of failures stay.
+    The points are counted in an undisturbed run, which must succeed. Another run may make fewer
+    calls, so a point may not be hit. With `is_twice` each point's rerun is disturbed as well, at
+    another point that the seed chooses. Folders of points that pass are removed; those of failures
+    stay.
     """
     seed = secrets.randbits(32) if seed is None else seed
     chooser = random.Random(seed)
@@ -211,15 +216,22 @@ def sweep(
     calls = undisturbed.trail.runs[0].calls
     points = find_points(calls, faults, chooser, is_seen_whole=experiment.is_seen_whole)
     trails = [(point, chooser.choice(points)) if is_twice else (point,) for point in points]
-    if sample is not None and sample < len(trails):
-        trails = chooser.sample(trails, sample)
-    sys.stderr.write(f"sweep: {len(trails)} of {len(points)} points, seed {seed}\n")
+    wanted = len(trails)
+    if sample is not None and sample < wanted:
+        wanted = sample
+        chooser.shuffle(trails)
+    sys.stderr.write(f"sweep: {wanted} of {len(points)} points, seed {seed}\n")
+    waiting = enumerate(trails, 1)
+    outcomes: list[_PointOutcome] = []
+    hit = 0
     with ThreadPoolExecutor(jobs) as pool:
-        outcomes = list(pool.map(partial(_try_point, run, workspace), count(1), trails))
+        while numbered := list(islice(waiting, wanted - hit)):
+            outcomes += pool.map(partial(_try_point, run, workspace), numbered)
+            hit = sum(outcome.trail.runs[0].was_triggered for outcome, _ in outcomes)
     return SweepReport(
         seed=seed,
-        points=len(trails),
-        hit=sum(outcome.trail.runs[0].was_triggered for outcome, _ in outcomes),
+        points=len(outcomes),
+        hit=hit,
         failures=tuple(failure for _, failure in outcomes if failure is not None),
     )
 
@@ -267,9 +279,9 @@ def _find_template(experiment: Experiment, workspace: Path) -> Template | None:
 def _try_point(
     run: Callable[[Path, Sequence[Fault]], TrailOutcome],
     workspace: Path,
-    number: int,
-    faults: tuple[Fault, ...],
-) -> tuple[TrailOutcome, FailedCheck | None]:
+    numbered: tuple[int, tuple[Fault, ...]],
+) -> _PointOutcome:
+    number, faults = numbered
     folder = workspace / f"point-{number:05d}"
     outcome = run(folder, faults)
     if outcome.problem is None:
