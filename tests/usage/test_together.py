@@ -18,6 +18,7 @@ from batten.work.staged.piecing import make_pieces
 from batten.work.staged.together import Together
 
 THREADS = 8
+SCHEMA = pa.schema({"value": pa.int64()}).serialize().to_pybytes()
 
 
 def done(item: int, column: str = "value") -> Done:
@@ -36,15 +37,17 @@ def batch(number: int = 0) -> PlanBatch:
 
 
 class Files:
-    """What is put aside. The first file takes until `count` more pieces wait."""
+    """What is put aside. The first file takes until `count` more pieces wait. An `error` comes
+    of those after the first `good` files."""
 
-    def __init__(self, count: int = 0, error: Exception | None = None) -> None:
+    def __init__(self, count: int = 0, error: Exception | None = None, good: int = 1) -> None:
         self.pieces: list[tuple[int, Piece]] = []
         self.keeps_failures = True
         self.together = Together(self.store)
         self.is_begun = threading.Event()
         self._count = count
         self._error = error
+        self._good = good
 
     def store(
         self, planned: PlanBatch, schema: bytes | None, ended: Sequence[Done]
@@ -58,7 +61,7 @@ class Files:
 
     def _put(self, number: int, stored: Piece) -> StagedChunk:
         self.pieces.append((number, stored))
-        if self._error is not None and len(self.pieces) > 1:
+        if self._error is not None and len(self.pieces) > self._good:
             raise self._error
         return StagedChunk(
             batch=number,
@@ -70,13 +73,20 @@ class Files:
 
 
 def bring(
-    files: Files, brought: list[tuple[PlanBatch, Done]], schema: bytes | None = None
+    files: Files, brought: Sequence[tuple[PlanBatch, Done]], schema: bytes | None = None
 ) -> list[object]:
-    """Each in a thread of its own, the others while the first is put aside; what each was told."""
+    """Each in a thread of its own, the others while the first is put aside, one after the other;
+    what each was told."""
+    return bring_with_schemas(files, [(*each, schema) for each in brought])
+
+
+def bring_with_schemas(
+    files: Files, brought: Sequence[tuple[PlanBatch, Done, bytes | None]]
+) -> list[object]:
     told: list[object] = [None] * len(brought)
 
     def put(number: int) -> None:
-        planned, own = brought[number]
+        planned, own, schema = brought[number]
         try:
             told[number] = files.together.put_aside(planned, schema, own)
         except OSError as error:
@@ -85,8 +95,10 @@ def bring(
     threads = [threading.Thread(target=put, args=(number,)) for number in range(len(brought))]
     threads[0].start()
     files.is_begun.wait()
-    for thread in threads[1:]:
+    for number, thread in enumerate(threads[1:]):
         thread.start()
+        while len(files.pieces) == 0 and len(files.together._waiting) <= number:
+            pass  # It is on its way.
     for thread in threads:
         thread.join()
     return told
@@ -113,11 +125,12 @@ def test_items_without_rows_and_failures_go_with_the_others() -> None:
     files = Files(2)
     failure = Failure(item=1, error="E", trace="", attempts=1)
     failed = Done(start=1, stop=2, failures=[failure], slowest=((1, 500),))
-    bring(files, [(batch(), done(0)), (batch(), failed), (batch(), done(2))])
+    slow = Done(start=2, stop=3, rows=[{"value": 2}], owners=[2], slowest=((2, 600),))
+    bring(files, [(batch(), done(0)), (batch(), failed), (batch(), slow)])
     _, merged = files.pieces[1]
     assert (merged.start, merged.stop, merged.some) == (1, 3, None)
     assert merged.failures == (failure,)
-    assert merged.slowest == ((1, 500),)
+    assert sorted(merged.slowest) == [(1, 500), (2, 600)]
 
 
 @pytest.mark.parametrize(
@@ -137,15 +150,36 @@ def test_what_can_not_be_one_file_is_two(other: Callable[[], tuple[PlanBatch, Do
     assert len(items_of(told)) == 4
 
 
+def test_items_are_put_aside_in_their_order() -> None:
+    files = Files(3)
+    bring(files, [(batch(), done(item)) for item in (0, 7, 5, 6)])
+    table = files.pieces[1][1].table
+    assert table is not None
+    assert table.column("value").to_pylist() == [5, 6, 7]
+
+
+def test_tasks_of_another_schema_have_a_file_of_their_own() -> None:
+    files = Files(2)
+    brought = [(batch(), done(0), None), (batch(), done(1), None), (batch(), done(2), SCHEMA)]
+    bring_with_schemas(files, brought)
+    assert [piece.start for _, piece in files.pieces] == [0, 1, 2]
+
+
+def test_who_shared_a_file_that_was_put_aside_is_not_told_of_a_later_one() -> None:
+    error = OSError("no room")
+    files = Files(3, error, good=2)
+    others = [(batch(), done(1)), (batch(), done(2)), (batch(1), done(1003))]
+    told = bring(files, [(batch(), done(0)), *others])
+    assert items_of(told) == [0, 1, 2]
+    assert [each is error for each in told] == [False, False, False, True]
+
+
 def test_each_whose_piece_was_not_put_aside_is_told_why() -> None:
     error = OSError("no room")
     files = Files(2, error)
     told = bring(files, [(batch(), done(item)) for item in range(3)])
     assert items_of(told[:1]) == [0]
     assert told[1:] == [error, error]
-
-
-SCHEMA = pa.schema({"value": pa.int64()}).serialize().to_pybytes()
 
 
 def unfit(start: int) -> Done:
@@ -168,6 +202,13 @@ def test_whose_rows_do_not_fit_is_told_to_who_brought_them() -> None:
     assert merged.table.column("value").to_pylist() == [1, 3, 4]
     assert [failure.item for failure in merged.failures] == [2]
     assert items_of(told) == [0, 1, 2, 3, 4]
+
+
+def test_whose_first_row_does_not_fit_is_told_itself() -> None:
+    files, ended = Files(2), [done(0), done(1), done(2)]
+    ended[2].rows[0]["value"] = "a text"
+    bring(files, [(batch(), each) for each in ended], SCHEMA)
+    assert [[failure.item for failure in each.failures] for each in ended] == [[], [], [2]]
 
 
 def test_where_failures_are_not_kept_each_ends_before_its_own_first() -> None:

@@ -88,7 +88,7 @@ class Together:
 
 def _group(waiting: Sequence[_Brought]) -> Iterator[list[_Brought]]:
     """Those that may be put aside together: of one batch, with one schema, near each other in the
-    plan. What comes as tables without a schema goes alone: these need not be alike."""
+    plan."""
     group: list[_Brought] = []
     for each in sorted(waiting, key=lambda each: (each.batch.number, each.done.start)):
         if group and not _goes_with(group[0], each):
@@ -102,6 +102,4 @@ def _group(waiting: Sequence[_Brought]) -> Iterator[list[_Brought]]:
 def _goes_with(first: _Brought, each: _Brought) -> bool:
     if first.batch.number != each.batch.number or first.schema != each.schema:
         return False
-    if each.done.stop - first.done.start > SOME_ITEMS_MAX:
-        return False
-    return each.schema is not None or not (first.done.tables or each.done.tables)
+    return each.done.stop - first.done.start <= SOME_ITEMS_MAX
