@@ -52,6 +52,11 @@ _PROBES = 6
 
 _NAME_BYTES_MAX = 63
 
+_TOKEN_COLUMNS = (
+    "dataset text, target text, batch bigint, digest text NOT NULL, outcomes text NOT NULL, "
+    "PRIMARY KEY (dataset, target, batch)"
+)
+
 
 @value_class
 class PostgresSink(TableSink):
@@ -130,25 +135,29 @@ class PostgresDestination:
         if self._sink.key:
             columns.append(sql.SQL("PRIMARY KEY ({})").format(name_columns(self._sink.key)))
         with self._translated("Preparing"), self._watched() as connection:
-            if not self._list_columns(connection, self._table):
-                connection.execute(
-                    sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(
-                        self._table, sql.SQL(", ").join(columns)
-                    )
-                )
-            if not self._list_columns(connection, self._tokens):
-                connection.execute(
-                    sql.SQL(
-                        "CREATE TABLE IF NOT EXISTS {} (dataset text, target text, batch bigint, "
-                        "digest text NOT NULL, outcomes text NOT NULL, "
-                        "PRIMARY KEY (dataset, target, batch))"
-                    ).format(self._tokens)
-                )
+            self._make_table(connection, self._table, sql.SQL(", ").join(columns))
+            self._make_table(connection, self._tokens, sql.SQL(_TOKEN_COLUMNS))
             found = self._list_columns(connection, self._table)
         if self._sink.replaces and is_bare(found, schema, self._sink.where):
             self.add_columns(schema)
             return
         refuse_missing_columns(self._target, schema, found)
+
+    def _make_table(
+        self, connection: psycopg.Connection[Any], table: sql.Identifier, columns: sql.Composable
+    ) -> None:
+        """Where it is not there. Two may do that at once. Then the server refuses the later one,
+        `IF NOT EXISTS` or not, and the table of the other is there."""
+        from psycopg import errors, sql
+
+        if self._list_columns(connection, table):
+            return
+        query = sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(table, columns)
+        try:
+            connection.execute(query)
+        except (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):
+            if not self._list_columns(connection, table):
+                raise
 
     def add_columns(self, schema: pa.Schema) -> None:
         from psycopg import sql

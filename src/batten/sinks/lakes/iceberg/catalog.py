@@ -44,6 +44,31 @@ def find_catalog(name: str, properties: Mapping[str, str]) -> Catalog | None:
     return found
 
 
+def ensure_catalog(name: str, properties: Mapping[str, str]) -> Catalog:
+    """The catalogue, whose tables are made where there are none. Two may do that at once. Then the
+    later one is refused, and the tables of the other are there."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        return open_catalog(name, properties)
+    except DBAPIError:
+        found = find_catalog(name, properties)
+        if found is None:
+            raise
+        return found
+
+
+def ensure_namespace(catalog: Catalog, namespace: str) -> None:
+    """The same for a namespace."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        catalog.create_namespace_if_not_exists(namespace)
+    except DBAPIError:
+        if not catalog.namespace_exists(namespace):
+            raise
+
+
 def open_catalog(name: str, properties: Mapping[str, str], **settings: str) -> Catalog:
     from pyiceberg.catalog import load_catalog
 

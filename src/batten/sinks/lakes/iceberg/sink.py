@@ -51,7 +51,12 @@ from batten.sinks.lakes.columns import (
     refuse_type,
     tell_gone,
 )
-from batten.sinks.lakes.iceberg.catalog import find_catalog, list_errors, open_catalog
+from batten.sinks.lakes.iceberg.catalog import (
+    ensure_catalog,
+    ensure_namespace,
+    find_catalog,
+    list_errors,
+)
 from batten.sinks.lakes.iceberg.commit import commit_batch, find_others, find_outcomes, look_at
 from batten.sinks.lakes.iceberg.places import find_database, find_places
 from batten.sinks.named import refuse_alike
@@ -232,7 +237,7 @@ class IcebergDestination:
 
     def _make(self, schema: Schema) -> Catalog:
         """The catalogue, with namespace and table."""
-        catalog = self._catalog or open_catalog(self._sink.catalog, self._sink.read_properties())
+        catalog = self._catalog or ensure_catalog(self._sink.catalog, self._sink.read_properties())
         try:
             self._make_table(catalog, schema)
         except BaseException:
@@ -243,7 +248,7 @@ class IcebergDestination:
 
     def _make_table(self, catalog: Catalog, schema: Schema) -> None:
         refuse_unknown_key(self._target, self._sink.key, [each.name for each in schema.fields])
-        catalog.create_namespace_if_not_exists(self._sink.table.rpartition(".")[0])
+        ensure_namespace(catalog, self._sink.table.rpartition(".")[0])
         if not catalog.table_exists(self._sink.table):
             refuse_alike(self._target, [field.name for field in schema.fields])
         catalog.create_table_if_not_exists(self._sink.table, schema)
