@@ -8,6 +8,7 @@ import dataclasses
 import gc
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,39 @@ def pytest_report_header() -> list[str]:
     return [f"{SEED}={os.environ[SEED]}", f"Kafka is {OTHER or 'noida-db'}"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "seeded" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.by_chance)
+    leave_out(find_smaller_samples(items), config, items)
+
+
+def leave_out(
+    found: Collection[pytest.Item], config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    config.hook.pytest_deselected(items=found)
+    items[:] = [item for item in items if item not in found]
+
+
+def find_smaller_samples(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Of complete sweeps that differ in their sample alone, all but the largest. Where another
+    parameter makes a sweep a complete one, that of few points shows nothing more."""
+    sweeps = [(item, *_find_sweep(item)) for item in items]
+    largest: dict[object, float] = {}
+    for _, subject, size in sweeps:
+        largest[subject] = max(size, largest.get(subject, size))
+    return {item for item, subject, size in sweeps if size < largest[subject]}
+
+
+def _find_sweep(item: pytest.Item) -> tuple[object, float]:
+    """What a complete sweep is of, whatever its sample, and how large that is. Any other test is
+    of itself."""
+    call = getattr(item, "callspec", None)
+    if call is None or "sample" not in call.params or not item.get_closest_marker("crash"):
+        return item.nodeid, 0.0
+    sample = call.params["sample"]
+    others = frozenset((name, id(v)) for name, v in call.params.items() if name != "sample")
+    return (item.nodeid.partition("[")[0], others), math.inf if sample is None else float(sample)
 
 
 class GoingOn:
@@ -98,9 +128,7 @@ class GoingOn:
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
         passed = set(PASSED.read_text().splitlines()) if PASSED.exists() else set()
-        left_out = [item for item in items if self._line_of(item.nodeid) in passed]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        leave_out({item for item in items if self._line_of(item.nodeid) in passed}, config, items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         is_sweep = "crash" in report.keywords
