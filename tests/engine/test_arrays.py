@@ -66,20 +66,28 @@ def test_text_that_is_not_unicode_is_an_error() -> None:
         texts(["\udcff"])
 
 
-def test_a_worker_does_not_import_pandas(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ['write_parquet("out")', 'write_tree("out", commit=commit)'])
+def test_a_run_does_not_import_pandas(end: str, tmp_path: Path) -> None:
     """A stand-in for it tells: what `pyarrow.array` does wherever pandas is installed."""
     (tmp_path / "pandas.py").write_text("open('imported', 'w')\nraise ImportError\n")
     job = """
 import batten, sys
 
 def measure(line):
+    if line["name"] == "7":
+        raise ValueError("it fails")
     return {"number": 1, "share": 0.5, "text": "x", "is_it": True, "nothing": line["maybe"]}
 
-items = [{"name": str(n), "maybe": n if n % 2 else None} for n in range(1500)]
-batten.from_items(items, key="name").map(measure).write_parquet("out").run(jobs=2)
+items = [{"name": str(n), "maybe": None if n % 2 else n} for n in range(150)]
+
+def commit(change, number, row):
+    if number["name"] == "9":
+        raise ValueError("it is rejected")
+
+batten.from_items(items, key="name").map(measure).END.run(jobs=2)
 """
     done = subprocess.run(
-        [sys.executable, "-c", job],
+        [sys.executable, "-c", job.replace("END", end)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -180,7 +180,8 @@ class Built:
         quarantine = b""
         if failed:
             rows = [self.quarantine_row(item) for item in failed]
-            quarantine = encode_quarantine(rows).to_pybytes()
+            columns = {name: pa.array([row[name] for row in rows]) for name in rows[0]}
+            quarantine = encode_quarantine(columns).to_pybytes()
             self.write(self.layout.quarantined(batch), quarantine)
         keys = pa.array(
             [self.key(item) for item in committed], pa.string() if self.is_keyed else pa.int64()

@@ -80,6 +80,6 @@ def _check(schema: pa.Schema) -> pa.Schema:
     kept = {k: v for k, v in (schema.metadata or {}).items() if k != b"pandas"}
     plain = schema.with_metadata(kept) if kept else schema.remove_metadata()
     sink = pa.BufferOutputStream()
-    pq.write_table(plain.empty_table(), sink)
+    pq.write_table(pa.Table.from_batches([], plain), sink)
     stored: pa.Schema = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema_arrow
     return stored

@@ -20,6 +20,10 @@ def integers(values: Iterable[int]) -> pa.Array:
     return _fixed(pa.int64(), array("q", values), None)
 
 
+def booleans(values: Sequence[bool]) -> pa.Array:
+    return plain_array(values, bool, has_nulls=False)
+
+
 def texts(values: Sequence[str], validity: pa.Buffer | None = None) -> pa.Array:
     """Raises `UnicodeEncodeError` for those that are not valid Unicode."""
     joined = "".join(values)

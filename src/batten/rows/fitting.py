@@ -9,6 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from batten.model.telling.type_names import show_type
+from batten.rows.arrays import booleans
 
 
 class Unfit(ValueError):
@@ -158,7 +159,7 @@ def as_nested_lists(kind: pa.FixedShapeTensorType) -> pa.DataType:
 def make_tensors(column: pa.ChunkedArray, kind: pa.FixedShapeTensorType) -> pa.ChunkedArray:
     """Raises `ArrowException` where an array is of another shape."""
     nested = column.cast(as_nested_lists(kind)).combine_chunks()
-    nulls = pa.array([not each.is_valid for each in nested], pa.bool_())
+    nulls = booleans([not each.is_valid for each in nested])
     values, width = nested, 1
     for size in kind.shape:
         # Not `flatten`, which leaves out the room of nulls.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import importlib
 import os
 import signal
@@ -129,7 +128,7 @@ def load_job_file(
     spec: str, parameters: dict[str, str], paths_from: str | None = None
 ) -> tuple[Job[Pipeline], JobFile]:
     """The job, and what workers load it from. The process is made ready to run it."""
-    from batten.garbage import collector_paused
+    from batten.garbage import collector_paused, keep_for_good
 
     with collector_paused():
         from batten.jobs.loading.in_fresh_workers import JobFile
@@ -146,5 +145,5 @@ def load_job_file(
     # Modules and the job stay until the end, so no collection of garbage need look at them.
     with collector_paused():
         importlib.import_module("batten.pipeline.running")
-    gc.freeze()
+    keep_for_good()
     return job, job_file

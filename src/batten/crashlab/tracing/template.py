@@ -21,6 +21,7 @@ from pathlib import Path
 from batten.crashlab.tracing.held_files import list_open_files
 from batten.crashlab.tracing.programs import Program, ProgramBegins
 from batten.crashlab.tracing.tracer import die_with_parent, trace
+from batten.garbage import keep_for_good
 
 _IMPORTS_BYTES_MAX = 1 << 20
 _PATH_BYTES_MAX = 4096
@@ -36,7 +37,7 @@ def main() -> None:
             importlib.import_module(name)
     _check_forkable(handle)
     gc.collect()
-    gc.freeze()
+    keep_for_good()
     program = _serve(requests)
     if program is not None:
         program.run()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import gc
 import os
 import select
 import signal
@@ -30,6 +29,7 @@ from batten.executors.processes.foreign_threads import fork
 from batten.executors.processes.parents import end_with_parent
 from batten.executors.randomness import find_before_fork
 from batten.executors.stopping import outlive_signals
+from batten.garbage import keep_for_good
 
 MESSAGE = struct.Struct("=iqq")
 _LAST_REAP_SECONDS_MAX = 5.0
@@ -89,7 +89,7 @@ def live(
             # Orphans of dead workers come here and are reaped, also where nobody is a proper init.
             _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             find_before_fork()
-            gc.freeze()
+            keep_for_good()
             relays = _make_relays(stdout_to_stderr, last)
             process = _NurseryProcess(control, run_worker, driver, relays)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from batten.model.disk.bounds import (
@@ -46,13 +47,13 @@ class Quarantined:
     time: Name
 
 
-def encode_quarantine(rows: list[dict[str, object]]) -> pa.Buffer:
+def encode_quarantine(columns: Mapping[str, pa.Array]) -> pa.Buffer:
     """The bytes of the file."""
     import pyarrow as pa
 
     from batten.sinks.parquet import encode_rows
 
-    columns = pa.schema(
+    schema = pa.schema(
         [
             ("key", pa.string()),
             ("item", pa.int64()),
@@ -62,7 +63,7 @@ def encode_quarantine(rows: list[dict[str, object]]) -> pa.Buffer:
             ("time", pa.string()),
         ]
     )
-    return encode_rows(pa.Table.from_pylist(rows, schema=columns))
+    return encode_rows(pa.table(dict(columns), schema=schema))
 
 
 def read_quarantine(storage: Store, name: str, batch: int) -> list[Quarantined]:

@@ -19,6 +19,7 @@ from batten.model.disk.staged_names import StagedChunk
 from batten.model.rules.coverage import split_items
 from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
+from batten.rows.arrays import booleans
 from batten.rows.columns_of_rows import ITEM
 from batten.storage.changing.publishing import delete, sync_names
 from batten.work.calling.calls import Failure
@@ -85,7 +86,7 @@ class Reopening:
         data = sealed.rows
         failed = {failure.item for failure in rejected}
         items = data.column(ITEM).to_pylist()
-        kept = data.filter(pa.array([item not in failed for item in items], pa.bool_()))
+        kept = data.filter(booleans([item not in failed for item in items]))
         before = load_failures(job.storage, job.layout, batch, sealed)
         known = [each for each in before if each.item not in failed]
         failures = sorted([*known, *rejected], key=lambda failure: failure.item)

@@ -16,7 +16,7 @@ from batten.model.telling.type_names import show_literal, show_type
 from batten.model.value_class import value_class
 from batten.model.words import Outcome
 from batten.plan.plan import Plan, PlanBatch
-from batten.rows.arrays import integers
+from batten.rows.arrays import integers, texts
 from batten.rows.columns_of_rows import ITEM
 from batten.rows.declared import Declared
 from batten.rows.fit_or_unfit import conform_table
@@ -174,7 +174,7 @@ def _pin(batch: PlanBatch, tables: Sequence[pa.Table], declared: Declared) -> pa
 def _join(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
     if tables:
         return pa.concat_tables(tables)
-    return schema.append(pa.field(ITEM, pa.int64())).empty_table()
+    return pa.Table.from_batches([], schema.append(pa.field(ITEM, pa.int64())))
 
 
 def _keys_of_rows(plan: Plan, batch: PlanBatch, items: Sequence[int]) -> pa.Array:
@@ -219,15 +219,12 @@ def _encode_failures(batch: PlanBatch, failures: Sequence[Failure], plan: Plan) 
     keys = plan.key_texts(batch)
     now = utc_now()
     return encode_quarantine(
-        [
-            {
-                "key": keys[failure.item],
-                "item": failure.item,
-                "error": failure.error,
-                "traceback": failure.trace,
-                "attempts": failure.attempts,
-                "time": now,
-            }
-            for failure in failures
-        ]
+        {
+            "key": texts([keys[failure.item] for failure in failures]),
+            "item": integers(failure.item for failure in failures),
+            "error": texts([failure.error for failure in failures]),
+            "traceback": texts([failure.trace for failure in failures]),
+            "attempts": integers(failure.attempts for failure in failures),
+            "time": texts([now for _ in failures]),
+        }
     )
