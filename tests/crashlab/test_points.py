@@ -32,8 +32,21 @@ CALLS = made(
 )
 
 
-def test_a_failure_is_tried_at_each_call() -> None:
-    assert find_points(CALLS, [FULL], Random(1)) == [FULL(number) for number in range(1, 8)]
+def test_a_kill_is_tried_at_each_call() -> None:
+    points = find_points(CALLS, [KillAfter], Random(1))
+    assert points == [KillAfter(number) for number in range(1, 8)]
+
+
+def test_a_failure_is_tried_once_at_each_place_for_each_way_to_it() -> None:
+    """The third and the ninth call both write after a write, the eighth after a sync. The fifth
+    and the sixth are the first of two workers."""
+    calls = [*CALLS, *CALLS[1:3]]
+    found = [find_points(calls, [FULL], Random(seed)) for seed in range(20)]
+    chosen = [[point.number for point in points] for points in found]
+    assert {len(each) for each in chosen} == {7}
+    assert {number for each in chosen for number in each} == set(range(1, 10))
+    for alike in ({3, 9}, {5, 6}):
+        assert {len(alike.intersection(each)) for each in chosen} == {1}
 
 
 def test_one_that_differs_by_its_errno_is_tried_once_at_each_place() -> None:

@@ -4,7 +4,8 @@
     points = find_points(calls, [of_disk, AtEachPlace(full)], chooser)
 
 A run does the same for each of its batches and items, to files that differ by their numbers alone.
-Such calls are at one place (decision 0158).
+Such calls are at one place. A kill is tried at each call, since each leaves another state. A
+failure is tried once at each place for each place that the process came from (decision 0158).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from batten.crashlab.faults import Fault, KillAfter, KillBefore, Victims
+from batten.crashlab.faults import Fail, Fault, KillAfter, KillBefore, Victims
 from batten.crashlab.tracing.system_calls import TracedCall
 
 MakeFault = Callable[[int], Fault]
@@ -24,8 +25,8 @@ _NUMBERS = re.compile(r"[0-9a-f]*\d[0-9a-f]*")
 
 @dataclass(frozen=True)
 class AtEachPlace:
-    """Makes the fault at one call of each place, which the seed chooses, rather than at each call.
-    For faults of which another is tried at each call, and which differ from it by their errno."""
+    """Makes the failure once at each place, wherever the process came from. For failures that
+    differ from one that is tried more often by their errno alone."""
 
     make: MakeFault
 
@@ -53,15 +54,25 @@ def find_points(
 def _number_calls(
     calls: Sequence[TracedCall], make_fault: MakeFault, chooser: Random
 ) -> Iterator[int]:
-    applies_to = make_fault(1).applies_to
-    numbered = enumerate((call for call in calls if applies_to(call)), 1)
-    if not isinstance(make_fault, AtEachPlace):
-        yield from (number for number, _ in numbered)
+    fault = make_fault(1)
+    applying = [(call, came) for call, came in _tell_ways(calls) if fault.applies_to(call)]
+    if not isinstance(fault, Fail):
+        yield from range(1, len(applying) + 1)
         return
-    at_place: dict[object, list[int]] = {}
-    for number, call in numbered:
-        at_place.setdefault(_place_of(call), []).append(number)
-    yield from map(chooser.choice, at_place.values())
+    alike: dict[object, list[int]] = {}
+    for number, (call, came_from) in enumerate(applying, 1):
+        place = _place_of(call)
+        way = place if isinstance(make_fault, AtEachPlace) else (came_from, place)
+        alike.setdefault(way, []).append(number)
+    yield from map(chooser.choice, alike.values())
+
+
+def _tell_ways(calls: Sequence[TracedCall]) -> Iterator[tuple[TracedCall, object]]:
+    """Each call, and the place of the call before it by the same process."""
+    last: dict[int, object] = {}
+    for call in calls:
+        yield call, last.get(call.process)
+        last[call.process] = _place_of(call)
 
 
 def _place_of(call: TracedCall) -> object:
