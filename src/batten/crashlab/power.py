@@ -148,11 +148,13 @@ def find_states(
     """The extreme states after each cut under each model, and some by chance; those that differ
     from an earlier one in nothing that counts are left out.
 
-    Of those that differ only by the way in which files lost bytes, one is taken by chance. So is
-    each in which a kind of file lost bytes in a new way (decision 0157)."""
+    Of those after steps alike, with losses alike, one is taken by chance. So is each in which a
+    kind of file lost bytes in a new way (decision 0157)."""
     met, losses = MetStates(layout), MetLosses()
     models = tuple(models)
+    step, before = b"", b""
     for cut in cuts:
+        before, step = step, _without_numbers(cut.what)
         new = [
             each
             for each in _list_states(cut, random, models, by_chance)
@@ -160,7 +162,7 @@ def find_states(
         ]
         random.shuffle(new)
         shown = cut.storage.snapshot()
-        yield from (each for each in new if losses.is_new(each, shown))
+        yield from (each for each in new if losses.is_new(each.storage, shown, (before, step)))
 
 
 def _list_states(
@@ -218,29 +220,44 @@ class MetStates:
 
 
 class MetLosses:
-    """Which files lost bytes together in states that were tried, and in which ways files did."""
+    """What was lost together in states that were tried, after which steps, and in which ways files
+    lost bytes. Steps and files that differ by their numbers alone are alike."""
 
     def __init__(self) -> None:
-        self._together: set[tuple[frozenset[int], frozenset[tuple[bytes, bytes]]]] = set()
+        self._together: set[tuple[tuple[bytes, bytes], tuple[tuple[bytes, bytes], ...]]] = set()
         self._ways: set[tuple[bytes, bytes]] = set()
 
-    def is_new(self, found: StateAfterCut, shown: Mapping[str, bytes | None]) -> bool:
-        """Whether this one has something new, given what the machine showed. From now on it was
-        met."""
-        together: set[tuple[bytes, bytes]] = set()
-        ways: set[tuple[bytes, bytes]] = set()
-        for name, data in found.storage.snapshot().items():
-            if _is_throwaway(name):
-                continue
-            way = b"" if _is_log(name) else _tell_loss(data, shown.get(name))
-            content = b"lost" if way else b"" if _is_log(name) else _digest(data)
-            together.add((_without_run(name.encode()), content))
-            if way:
-                ways.add((_NUMBERS.sub(b"", name.encode()), way))
+    def is_new(
+        self, state: MemoryStorage, shown: Mapping[str, bytes | None], steps: tuple[bytes, bytes]
+    ) -> bool:
+        """Whether this one has something new, given what the machine showed, and the step that was
+        cut off with the one before. From now on it was met."""
+        losses, ways = _tell_losses(state.snapshot(), shown)
         before = len(self._together), len(self._ways)
-        self._together.add((found.committed, frozenset(together)))
+        self._together.add((steps, tuple(sorted(losses))))
         self._ways.update(ways)
         return (len(self._together), len(self._ways)) != before
+
+
+def _tell_losses(
+    left: Mapping[str, bytes | None], shown: Mapping[str, bytes | None]
+) -> tuple[list[tuple[bytes, bytes]], set[tuple[bytes, bytes]]]:
+    """What is wrong with each file of which something is, and each way in which a kind of file lost
+    bytes."""
+    losses: list[tuple[bytes, bytes]] = []
+    ways: set[tuple[bytes, bytes]] = set()
+    for name in {*left, *shown}:
+        kind = _without_numbers(name)
+        if _is_throwaway(name):
+            continue
+        if name not in left or name not in shown:
+            losses.append((kind, b"back" if name in left else b"gone"))
+        elif left[name] != shown[name] and not _is_log(name):
+            way = _tell_loss(left[name], shown[name])
+            losses.append((kind, b"lost" if way else b"old"))
+            if way:
+                ways.add((kind, way))
+    return losses, ways
 
 
 def _tell_loss(data: bytes | None, shown: bytes | None) -> bytes:
@@ -270,6 +287,11 @@ def _is_log(name: str) -> bool:
     """Whether it is a log of a run, of whatever dataset. What calls used lies beside it, and
     counts."""
     return f"{CONTROL_SUFFIX}/runs/" in name and name.endswith(".jsonl")
+
+
+@lru_cache(maxsize=4096)
+def _without_numbers(name: str) -> bytes:
+    return _NUMBERS.sub(b"", name.encode())
 
 
 @lru_cache(maxsize=4096)
