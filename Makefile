@@ -12,6 +12,8 @@ SETUP := pyproject.toml constraints.txt tools/setup.sh tools/browser.sh
 
 # On two cores, too: much of the time tests wait, for servers, signals and limits.
 PROCESSES ?= 3
+# Sweeps over servers wait more than they work.
+SWEEPS ?= 4
 
 # All that is random in the tests starts from this number, so that each run of them is the same.
 BATTEN_SEED ?= 1
@@ -110,7 +112,7 @@ lint: $(VENV)/.installed-dev
 check: lint test
 
 crash: $(VENV)/.installed-dev
-	$(PYTEST) -n $(PROCESSES) --dist worksteal -m crash --go-on
+	$(PYTEST) -n $(SWEEPS) --dist worksteal -m crash --go-on
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

@@ -176,7 +176,7 @@ class LoadedSubject(Subject):
         return self._words
 
 
-@pytest.mark.parametrize("sample", [1, pytest.param(40, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [1, pytest.param(30, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("is_twice", [False, pytest.param(True, marks=pytest.mark.crash)])
 def test_killed_around_any_call(
     sample: int,
@@ -194,7 +194,7 @@ def test_killed_around_any_call(
     )
 
 
-@pytest.mark.parametrize("sample", [1, pytest.param(40, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [1, pytest.param(30, marks=pytest.mark.crash)])
 def test_killed_while_items_are_tried_again(
     sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
 ) -> None:
@@ -208,7 +208,7 @@ def test_killed_while_items_are_tried_again(
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("sample", [40])
+@pytest.mark.parametrize("sample", [30])
 def test_a_call_fails(
     sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
 ) -> None:
