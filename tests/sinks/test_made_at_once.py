@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 from pyiceberg.catalog import load_catalog
 from pyiceberg.catalog.sql import IcebergNamespaceProperties, SqlCatalogBaseTable
@@ -104,3 +105,27 @@ def test_another_makes_it_between_the_look_and_the_deed(subject: str, lab: Lab) 
         event.remove(target, moment, make_it_first)
     assert (done, errors) == ([subject], [])
     assert lab.read() == []
+
+
+def test_several_add_a_column_at_once(lab: Lab) -> None:
+    wider = SCHEMA.append(pa.field("more", pa.string()))
+    errors: list[Exception] = []
+    prepare(lab, errors)
+    begin = threading.Barrier(THREADS)
+
+    def add() -> None:
+        try:
+            with closing(open_sink(lab.sink, lab.folder)) as opened:
+                begin.wait()
+                opened.add_columns(wider)
+        except Exception as error:  # noqa: BLE001 - told below
+            errors.append(error)
+
+    threads = [threading.Thread(target=add) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    with closing(open_sink(lab.sink, lab.folder)) as opened:
+        opened.prepare(wider)

@@ -73,6 +73,9 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
 
+_OTHERS_MAX = 9
+"""So many others may change a table, one after the other, while a column is added to it."""
+
 
 @value_class
 class IcebergSink(TableSink):
@@ -160,13 +163,23 @@ class IcebergDestination:
     def add_columns(self, schema: pa.Schema) -> None:
         if self._catalog is None or not self._ask_there():
             return
+        from pyiceberg.exceptions import CommitFailedException
+
         with self._translated("Preparing"):
-            table = self._load()
-            found = table.schema().column_names
-            new = [each.with_nullable(True) for each in schema if each.name not in found]
-            if new:
-                refuse_alike(self._target, [*found, *(each.name for each in new)])
-                self._await(lambda: _widen_table(table, new))
+            for _ in range(_OTHERS_MAX):
+                with suppress(CommitFailedException):
+                    self._widen(schema)
+                    return
+            self._widen(schema)
+
+    def _widen(self, schema: pa.Schema) -> None:
+        """Raises `CommitFailedException` where another has changed the table meanwhile."""
+        table = self._load()
+        found = table.schema().column_names
+        new = [each.with_nullable(True) for each in schema if each.name not in found]
+        if new:
+            refuse_alike(self._target, [*found, *(each.name for each in new)])
+            self._await(lambda: _widen_table(table, new))
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         properties = self._ask()
