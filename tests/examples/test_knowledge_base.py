@@ -196,10 +196,10 @@ def check_ingested(folder: Path, trail: Trail) -> None:
 
 
 @needs_tracing
-@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [2, pytest.param(100, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("is_twice", [False, True])
 def test_ingest_is_killed(
-    sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
+    sample: int, is_twice: bool, tmp_path: Path, seeded: random.Random
 ) -> None:
     experiment = Experiment(
         prepare=fill_shelf,
@@ -216,7 +216,6 @@ def test_ingest_is_killed(
         faults=KILLS,
         sample=sample,
         is_twice=is_twice,
-        twice_max=150,
     )
 
 

@@ -35,10 +35,17 @@ Row = dict[str, Any]
 
 
 _opened: list[Any] = []
+_ARROW = ("pyarrow.compute", "pyarrow.csv")
 _LIBRARIES = {
-    "delta": ("batten.sinks.lakes.delta.sink", "deltalake"),
-    "iceberg": ("batten.sinks.lakes.iceberg.sink", "pyiceberg.catalog.sql"),
-    "postgres": ("psycopg",),
+    "delta": (*_ARROW, "pandas", "batten.sinks.lakes.delta.sink", "deltalake"),
+    "iceberg": (
+        *_ARROW,
+        "pandas",
+        "batten.sinks.lakes.iceberg.sink",
+        "pyiceberg.catalog.sql",
+        "pyiceberg.io.pyarrow",
+    ),
+    "postgres": (*_ARROW, "psycopg"),
 }
 
 
@@ -109,7 +116,7 @@ class Lab:
     def command(self, *words: str) -> CommandEnd:
         """Run batten in the folder, forked from what has imported the library of this table."""
         batten = str(Path(sys.executable).with_name("batten"))
-        return ForkedCommands(_LIBRARIES.get(self.kind, ())).run([batten, *words], self.folder)
+        return ForkedCommands(_LIBRARIES.get(self.kind, _ARROW)).run([batten, *words], self.folder)
 
     def open(self) -> Destination:
         destination: Destination = self.keep(open_sink(self.sink, self.folder))
