@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from tests.tracing import needs_tracing
 
 import batten
 from batten.crashlab.faults import Fail, KillBefore
-from batten.crashlab.kept_templates import ForkedCommands
+from batten.crashlab.kept_templates import ForkedCommands, keep_template
 from batten.crashlab.points import AtEachPlace, MakeFault
 from batten.crashlab.sweeping import Experiment, Trail, sweep
 from batten.crashlab.tracing.laboratory import run_traced
@@ -31,9 +32,10 @@ from batten.crashlab.tracing.system_calls import ALL, CHANGING, CallKind
 pytestmark = needs_tracing
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
+LOOKING = ALL - CHANGING
 FAULTS: list[MakeFault] = [
-    partial(Fail, error=errno.EIO, kinds=ALL - CHANGING),
-    AtEachPlace(partial(Fail, error=errno.EACCES, kinds=ALL - CHANGING)),
+    partial(Fail, error=errno.EIO, kinds=LOOKING),
+    AtEachPlace(partial(Fail, error=errno.EACCES, kinds=LOOKING)),
 ]
 QUARANTINED = 3
 ENDINGS = frozenset({0, QUARANTINED, 4, 5, 7, 10, 11, 12})
@@ -328,7 +330,7 @@ def test_reading_fails(
         check=lambda folder, trail: None,
         check_always=partial(check, is_program=is_program),
         done_codes=ENDINGS,
-        kinds=ALL - CHANGING,
+        kinds=LOOKING,
         is_forked=True,
         undisturbed_runs_max=1,
     )
@@ -340,6 +342,30 @@ def test_reading_fails(
         seed=seeded.getrandbits(32),
     )
     report.raise_on_failures()
+
+
+def test_of_a_dataset_that_another_is_made_of_any_one_look_at_its_record_fails(
+    tmp_path: Path,
+) -> None:
+    """It is looked at several times, and is a dataset all the same."""
+    make, words = CASES["a dataset"]
+    make(tmp_path / "template")
+    for number in count(1):
+        folder = tmp_path / f"at{number}"
+        shutil.copytree(tmp_path / "template", folder)
+        ended = run_traced(
+            [BATTEN, *words],
+            folders=[folder / "out.batten"],
+            kinds=LOOKING,
+            fault=Fail(number, error=errno.EACCES, kinds=LOOKING, path="*/out.batten/dataset.json"),
+            working_folder=folder,
+            template=keep_template(),
+        )
+        assert ended.returncode in ENDINGS, f"at {number}: exit {ended.returncode} {ended.stderr}"
+        assert "Traceback" not in ended.stderr, ended.stderr
+        if not ended.was_triggered:
+            break
+    assert number > 5
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ _WHOLE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
 
 def refuse_unready(path: Path | str) -> None:
     """Raises `RefusedError` unless a complete dataset is there: `next` is what to do about that
-    one. Of something else than a dataset, `UsageError`."""
+    one. Of something else than a dataset, `UsageError`. Where what it is can't be read,
+    `StorageError`."""
     from batten.inspect.advising.upstream import find_behind
     from batten.inspect.diagnose import diagnose
     from batten.inspect.paths.output_path import locate_output
@@ -36,6 +37,8 @@ def refuse_unready(path: Path | str) -> None:
             f"{found.path} was made of whole tables, so it has no rows by key.",
             "Read the file itself: from_csv, from_jsonl or from_parquet.",
         )
+    if observation.config is None and observation.failure is not None:
+        raise observation.failure
     if observation.config is None:
         raise usage_error(
             f"{found.path} is no dataset: a folder of landed items, or a tree of files.",
