@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 
 from batten.crashlab.faults import Fail, Fault, KillAfter, KillBefore, Victims
@@ -80,6 +81,7 @@ def _place_of(call: TracedCall) -> object:
     return call.process == 0, call.name, strip_numbers(call.path), strip_numbers(call.target)
 
 
+@lru_cache(maxsize=4096)
 def strip_numbers(name: str) -> str:
     """What the names of a run's batches, items and runs have in common."""
     return _NUMBERS.sub("#", name)

@@ -17,6 +17,7 @@ from itertools import count
 from random import Random
 from typing import get_args
 
+from batten.crashlab.points import strip_numbers
 from batten.model.disk.names import CONTROL_SUFFIX, Layout, find_number
 from batten.model.disk.staged_names import StagedFile, find_staged
 from batten.model.value_class import value_class
@@ -30,8 +31,6 @@ _OF_ONE_RUN = re.compile(
     rb"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"  # times
     rb'|"checksum": "[0-9a-f]{16}"'  # over both; what a cut tears has none that is whole
 )
-
-_NUMBERS = re.compile(rb"[0-9a-f]*\d[0-9a-f]*")
 
 
 @value_class
@@ -152,9 +151,9 @@ def find_states(
     kind of file lost bytes in a new way (decision 0157)."""
     met, losses = MetStates(layout), MetLosses()
     models = tuple(models)
-    step, before = b"", b""
+    step, before = "", ""
     for cut in cuts:
-        before, step = step, _without_numbers(cut.what)
+        before, step = step, strip_numbers(cut.what)
         new = [
             each
             for each in _list_states(cut, random, models, by_chance)
@@ -224,11 +223,11 @@ class MetLosses:
     lost bytes. Steps and files that differ by their numbers alone are alike."""
 
     def __init__(self) -> None:
-        self._together: set[tuple[tuple[bytes, bytes], tuple[tuple[bytes, bytes], ...]]] = set()
-        self._ways: set[tuple[bytes, bytes]] = set()
+        self._together: set[tuple[tuple[str, str], tuple[tuple[str, str], ...]]] = set()
+        self._ways: set[tuple[str, str]] = set()
 
     def is_new(
-        self, state: MemoryStorage, shown: Mapping[str, bytes | None], steps: tuple[bytes, bytes]
+        self, state: MemoryStorage, shown: Mapping[str, bytes | None], steps: tuple[str, str]
     ) -> bool:
         """Whether this one has something new, given what the machine showed, and the step that was
         cut off with the one before. From now on it was met."""
@@ -241,34 +240,34 @@ class MetLosses:
 
 def _tell_losses(
     left: Mapping[str, bytes | None], shown: Mapping[str, bytes | None]
-) -> tuple[list[tuple[bytes, bytes]], set[tuple[bytes, bytes]]]:
+) -> tuple[list[tuple[str, str]], set[tuple[str, str]]]:
     """What is wrong with each file of which something is, and each way in which a kind of file lost
     bytes."""
-    losses: list[tuple[bytes, bytes]] = []
-    ways: set[tuple[bytes, bytes]] = set()
+    losses: list[tuple[str, str]] = []
+    ways: set[tuple[str, str]] = set()
     for name in {*left, *shown}:
-        kind = _without_numbers(name)
         if _is_throwaway(name):
             continue
+        kind = strip_numbers(name)
         if name not in left or name not in shown:
-            losses.append((kind, b"back" if name in left else b"gone"))
+            losses.append((kind, "back" if name in left else "gone"))
         elif left[name] != shown[name] and not _is_log(name):
             way = _tell_loss(left[name], shown[name])
-            losses.append((kind, b"lost" if way else b"old"))
+            losses.append((kind, "lost" if way else "old"))
             if way:
                 ways.add((kind, way))
     return losses, ways
 
 
-def _tell_loss(data: bytes | None, shown: bytes | None) -> bytes:
+def _tell_loss(data: bytes | None, shown: bytes | None) -> str:
     """How the file lost some of its bytes, or nothing where it is whole, or another."""
     if data is None or shown is None or data == shown:
-        return b""
+        return ""
     if shown.startswith(data):
-        return b"cut" if data else b"emptied"
+        return "cut" if data else "emptied"
     if len(data) == len(shown) and shown.startswith(data.rstrip(b"\0")):
-        return b"zeroes at its end" if any(data) else b"zeroes"
-    return b"zeroes within" if _has_lost_blocks(data, shown) else b""
+        return "zeroes at its end" if any(data) else "zeroes"
+    return "zeroes within" if _has_lost_blocks(data, shown) else ""
 
 
 def _has_lost_blocks(data: bytes, shown: bytes) -> bool:
@@ -287,11 +286,6 @@ def _is_log(name: str) -> bool:
     """Whether it is a log of a run, of whatever dataset. What calls used lies beside it, and
     counts."""
     return f"{CONTROL_SUFFIX}/runs/" in name and name.endswith(".jsonl")
-
-
-@lru_cache(maxsize=4096)
-def _without_numbers(name: str) -> bytes:
-    return _NUMBERS.sub(b"", name.encode())
 
 
 @lru_cache(maxsize=4096)

@@ -198,7 +198,7 @@ def sweep(
     is_twice: bool = False,
     jobs: int = 2,
 ) -> SweepReport:
-    """Try each kind of fault at each call that it applies to, or until `sample` of these points,
+    """Try each kind of fault at each of its points (`find_points`), or until `sample` of these,
     which the seed chooses, were hit.
 
     The points are counted in an undisturbed run, which must succeed. Another run may make fewer
