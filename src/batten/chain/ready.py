@@ -37,9 +37,9 @@ def refuse_unready(path: Path | str) -> None:
             f"{found.path} was made of whole tables, so it has no rows by key.",
             "Read the file itself: from_csv, from_jsonl or from_parquet.",
         )
-    if observation.config is None and observation.failure is not None:
-        raise observation.failure
     if observation.config is None:
+        if observation.failure is not None:
+            raise observation.failure
         raise usage_error(
             f"{found.path} is no dataset: a folder of landed items, or a tree of files.",
             "Begin with from_landed, or from_files.",
