@@ -3,12 +3,16 @@
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from batten.rows.arrays import integers, large_binaries, plain_array, texts
+from batten.ledger.files.quarantine_file import encode_quarantine
+from batten.rows import arrays
+from batten.rows.arrays import integers, large_binaries, long_texts, plain_array, texts
 
 TYPES = {
     int: pa.int64(),
@@ -64,6 +68,24 @@ def test_an_integer_beyond_64_bits_is_an_error(value: int) -> None:
 def test_text_that_is_not_unicode_is_an_error() -> None:
     with pytest.raises(UnicodeEncodeError):
         texts(["\udcff"])
+
+
+def test_texts_that_one_array_can_not_hold_are_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tracebacks of a hundred thousand items that failed, which a quarantine file holds."""
+    assert long_texts(["a", "b"]).equals(pa.array(["a", "b"]))
+
+    def refuse(_: Sequence[str]) -> pa.Array:
+        raise OverflowError
+
+    monkeypatch.setattr(arrays, "texts", refuse)
+    assert long_texts(["a", "b"]).equals(pa.array(["a", "b"]))
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        name: texts(["a", "b"]) for name in ("key", "error", "time")
+    }
+    columns |= {name: integers([0, 1]) for name in ("item", "attempts")}
+    columns["traceback"] = pa.chunked_array([["a"], ["b"]], pa.string())
+    held = pq.read_table(pa.BufferReader(encode_quarantine(columns)))
+    assert held.column("traceback").to_pylist() == ["a", "b"]
 
 
 @pytest.mark.parametrize("end", ['write_parquet("out")', 'write_tree("out", commit=commit)'])

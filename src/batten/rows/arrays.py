@@ -25,12 +25,21 @@ def booleans(values: Sequence[bool]) -> pa.Array:
 
 
 def texts(values: Sequence[str], validity: pa.Buffer | None = None) -> pa.Array:
-    """Raises `UnicodeEncodeError` for those that are not valid Unicode."""
+    """Raises `UnicodeEncodeError` for those that are not valid Unicode, and `OverflowError` for
+    more than two gigabytes."""
     joined = "".join(values)
     if joined.isascii():
         return _pieces(pa.string(), "i", map(len, values), joined.encode(), validity)
     pieces = [value.encode() for value in values]
     return _pieces(pa.string(), "i", map(len, pieces), b"".join(pieces), validity)
+
+
+def long_texts(values: Sequence[str]) -> pa.Array | pa.ChunkedArray:
+    """The same, in several pieces where they have more bytes than one can hold: two gigabytes."""
+    try:
+        return texts(values)
+    except OverflowError:
+        return pa.array(values, pa.string())
 
 
 def large_binaries(values: Sequence[bytes]) -> pa.Array:

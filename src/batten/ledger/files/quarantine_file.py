@@ -47,7 +47,7 @@ class Quarantined:
     time: Name
 
 
-def encode_quarantine(columns: Mapping[str, pa.Array]) -> pa.Buffer:
+def encode_quarantine(columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Buffer:
     """The bytes of the file."""
     import pyarrow as pa
 

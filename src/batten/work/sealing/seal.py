@@ -16,7 +16,7 @@ from batten.model.telling.type_names import show_literal, show_type
 from batten.model.value_class import value_class
 from batten.model.words import Outcome
 from batten.plan.plan import Plan, PlanBatch
-from batten.rows.arrays import integers, texts
+from batten.rows.arrays import integers, long_texts, texts
 from batten.rows.columns_of_rows import ITEM
 from batten.rows.declared import Declared
 from batten.rows.fit_or_unfit import conform_table
@@ -222,8 +222,8 @@ def _encode_failures(batch: PlanBatch, failures: Sequence[Failure], plan: Plan) 
         {
             "key": texts([keys[failure.item] for failure in failures]),
             "item": integers(failure.item for failure in failures),
-            "error": texts([failure.error for failure in failures]),
-            "traceback": texts([failure.trace for failure in failures]),
+            "error": long_texts([failure.error for failure in failures]),
+            "traceback": long_texts([failure.trace for failure in failures]),
             "attempts": integers(failure.attempts for failure in failures),
             "time": texts([now for _ in failures]),
         }
