@@ -3,8 +3,9 @@ each finds them made."""
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,6 +17,7 @@ from sqlalchemy import event
 
 from batten.crashlab.staging import SCHEMA
 from batten.errors import RefusedError
+from batten.sinks.databases.sqlite import SqliteDestination
 from batten.sinks.lakes.iceberg.sink import IcebergSink
 from batten.testing import open_sink
 
@@ -129,3 +131,27 @@ def test_several_add_a_column_at_once(lab: Lab) -> None:
     assert not errors
     with closing(open_sink(lab.sink, lab.folder)) as opened:
         opened.prepare(wider)
+
+
+@pytest.mark.parametrize("make_lab", ["sqlite"], indirect=True)
+def test_another_adds_the_column_before_the_lock_is_there(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wider = SCHEMA.append(pa.field("more", pa.string()))
+    errors: list[Exception] = []
+    prepare(lab, errors)
+    begin = SqliteDestination._transaction
+    done: list[bool] = []
+
+    def begin_late(destination: SqliteDestination) -> AbstractContextManager[sqlite3.Connection]:
+        if not done:
+            done.append(True)
+            with closing(open_sink(lab.sink, lab.folder)) as other:
+                other.add_columns(wider)
+        return begin(destination)
+
+    monkeypatch.setattr(SqliteDestination, "_transaction", begin_late)
+    with closing(open_sink(lab.sink, lab.folder)) as opened:
+        opened.add_columns(wider)
+        opened.prepare(wider)
+    assert (done, errors) == ([True], [])

@@ -121,9 +121,9 @@ class SqliteDestination:
     def add_columns(self, schema: pa.Schema) -> None:
         if not self._is_there():
             return
-        found = self._find_columns()
-        refuse_alike(self._target, [*found, *(n for n in schema.names if n not in found)])
         with self._translated("Preparing"), self._transaction() as connection:
+            found = self._find_columns()  # Under the lock: another job may add one, too.
+            refuse_alike(self._target, [*found, *(n for n in schema.names if n not in found)])
             for each in schema if found else ():
                 if each.name not in found:
                     connection.execute(
