@@ -224,6 +224,22 @@ def test_after_the_verdict_all_that_it_counted_is_in_doubt() -> None:
     assert streak.is_doubtful(1)
 
 
+def test_after_the_verdict_what_fails_is_in_doubt() -> None:
+    """Two workers seal: the first batch after those that decided, perhaps."""
+    streak = Streak(is_watched=True, items=100)
+    for batch in (2, 1):
+        streak.take(batch, ((50, ""),), None, is_settled=False)
+        streak.tell_anew(batch, ((50, UNFIT_KIND),), UNFIT)
+    assert streak.verdict is not None
+    verdict = streak.verdict
+    streak.tell_anew(0, ((10, UNFIT_KIND),), UNFIT)
+    streak.take(3, ((10, "KeyError"),), fail(1, "KeyError: 1"))
+    streak.take(4, ((10, ""),), None)
+    streak.tell_anew(5, ((10, UNFIT_KIND),), UNFIT, is_decided=True)
+    assert [streak.is_doubtful(batch) for batch in (0, 3, 4, 5)] == [True, True, False, False]
+    assert streak.verdict is verdict
+
+
 @pytest.mark.parametrize(
     ("ended", "slots", "allowed"),
     [

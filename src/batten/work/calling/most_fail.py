@@ -89,9 +89,12 @@ class Streak:
         self, batch: int, ended: Ended, first: Failure | None, *, is_settled: bool = True
     ) -> None:
         """Items of a batch ended; `first` is a failure among them. Those that were finished may
-        turn out to have failed, unless it `is_settled`. What comes after the verdict changes
-        nothing."""
-        if not self._is_watched or self.verdict is not None:
+        turn out to have failed, unless it `is_settled`. What comes after the verdict does not
+        change it: what fails then is in doubt as well."""
+        if not self._is_watched:
+            return
+        if self.verdict is not None:
+            self._failing[batch] += sum(count for count, kind in ended if kind)
             return
         if first is not None:
             self._examples[name_kind(first)] = (batch, first)
@@ -109,10 +112,13 @@ class Streak:
         """All items of a batch, since some turned out to have failed that were told of as finished:
         what was told of them before counts no more. `is_decided`: these failures are quarantined,
         also where the run is stopped."""
-        if not self._is_watched or self.verdict is not None:
+        if not self._is_watched:
             return
         if is_decided:
             self._decided.add(batch)
+        if self.verdict is not None:
+            self.take(batch, ended, first)
+            return
         kept = deque(each for each in self._last if each[0] != batch)
         self._ended -= self._told.pop(batch, len(self._last) - len(kept))
         self._last = kept
@@ -146,7 +152,7 @@ class Streak:
 
     def is_doubtful(self, batch: int) -> bool:
         """Whether an item of the batch failed that may be a part of what stops the run."""
-        return batch in self._failing and batch not in self._decided and self._may_stop()
+        return self._failing[batch] > 0 and batch not in self._decided and self._may_stop()
 
     def _may_stop(self) -> bool:
         """Whether the run is stopped, or would be if all failed that is left or not settled."""
