@@ -73,3 +73,17 @@ def test_a_function_stops_the_loop(folder: Folder) -> None:
     ended = folder.run()
     assert ended.exit_code == 0, ended.stderr
     assert len(folder.rows()) == 9
+
+
+@pytest.mark.parametrize(
+    "steps", ["map(ask, concurrency=1)", "map(ask, concurrency=4, timeout_seconds=60)"]
+)
+def test_a_function_cancels_its_own_task(steps: str, folder: Folder) -> None:
+    text = JOB.replace("STEPS", steps).replace("RAISED", "KeyError(item)")
+    call = "item == 4 and asyncio.current_task().cancel(); await rest()"
+    folder.write_job(text.replace("CALL", call))
+    ended = folder.run()
+    assert ended.exit_code == 3, ended.stderr
+    (failed,) = folder.quarantined()
+    assert (failed["key"], failed["error"]) == ("4", "RuntimeError: the function cancelled itself")
+    assert [row["item"] for row in folder.rows()] == [0, 1, 2, 3, 5, 6, 7, 8]

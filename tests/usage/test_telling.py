@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,11 +21,12 @@ import pytest
 import batten
 from batten import Usage
 from batten.crashlab.power import find_states, record_cuts
+from batten.drive.handing_out.flight import forget
 from batten.drive.run import run_on
 from batten.executors.marks import MarkTable
 from batten.inspect.show import show
 from batten.ledger.facts.observe import observe_output
-from batten.ledger.history.usage import find_usage
+from batten.ledger.history.usage import find_usage, list_marks, tally_usage
 from batten.model.disk.names import Layout
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import MemoryStorage
@@ -416,3 +418,48 @@ def make_table(path: Path, size: int) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT)
     os.ftruncate(handle, size)
     return handle
+
+
+def ask_at_second(number: int) -> dict[str, int]:
+    """Its worker is killed at the first call, before anything was told."""
+    if not Path("asked").exists():
+        Path("asked").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ask(number)
+
+
+def test_a_worker_dies_before_anything_was_told() -> None:
+    job = batten.from_range(4).map(ask_at_second).write_parquet("out")
+    assert found(job.run(progress=False, executor="processes", jobs=1)).calls_lost == 1
+
+
+def test_a_run_stops_before_anything_was_told() -> None:
+    async def wait(number: int) -> dict[str, int]:
+        if number == 2 and not Path("asked").exists():
+            Path("asked").touch()
+            raise OSError(28, "no room")
+        if number < 2 and not Path("stopped").exists():
+            await asyncio.Event().wait()
+        return ask(number)
+
+    job = batten.from_range(4).map(wait, concurrency=3).write_parquet("out")
+    with pytest.raises(batten.StorageError):
+        job.run(progress=False)
+    Path("stopped").touch()
+    assert batten.diagnose("out").contents.usage is None
+    assert found(job.run(progress=False, accept_change=True)).calls_lost == 2
+
+
+def test_crashes_are_forgotten_before_anything_was_told() -> None:
+    """As where items that were in hand have changed."""
+    storage, layout = MemoryStorage(), Layout("out")
+    storage.ensure_folder(layout.runs)
+    marks = Path("marks")
+    table = MarkTable(3, lambda size: make_table(marks, size))
+    table.mark(0).begin(2)
+    table.close()
+    storage.append(layout.in_flight("20300101T000000Z-abc"), marks.read_bytes())
+    forget(storage, layout, "20300102T000000Z-abc")
+    assert not list_marks(storage, layout)
+    tally = tally_usage(storage, layout, is_running=False)
+    assert (tally.is_empty, tally.calls_lost) == (True, 1)

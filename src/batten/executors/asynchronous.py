@@ -137,6 +137,7 @@ class _Run:
     async def serve(self) -> None:
         """Until it is to stop; then cancel all that runs, the user's own tasks as well."""
         await self.stopping.wait()
+        self.draining.set()
         running = asyncio.all_tasks() - {asyncio.current_task()}
         for task in running:
             task.cancel()
@@ -212,7 +213,9 @@ class AsyncMark:
         return self._run.free.pop()
 
     def leave_place(self, place: SlotMark) -> None:
-        place.end()
+        """Unless its call was cut off: then nobody gets it any more."""
+        if not place.is_idle:
+            return
         self._run.free.append(place)
         self._run.places.release()
 

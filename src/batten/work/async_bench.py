@@ -23,7 +23,7 @@ from batten.rows.fitting import Unfit
 from batten.rows.returned_rows import as_row
 from batten.sources.base import Gone, ItemsWanted, Unavailable, read_planned
 from batten.work.bench import Bench
-from batten.work.calling.async_calls import AsyncChain
+from batten.work.calling.async_calls import AsyncChain, uncancel
 from batten.work.calling.calls import Failure, ItemFailedError, describe_error
 from batten.work.calling.most_fail import Streak, name_kind, tell_ended
 from batten.work.calling.units import failure_of
@@ -116,6 +116,7 @@ class AsyncBench:
                 await self._wait_for_others(own)
         except BaseException:
             staging.cancel()
+            mark.draining.set()
             for each in own.in_hand:
                 each.cancel()
             # The loop is about to end, so it may be held up.
@@ -153,7 +154,7 @@ class AsyncBench:
             if mark.draining.is_set() or own.error is not None or self._must_end(own):
                 mark.leave_place(place)
                 return number
-            doing = asyncio.create_task(self._do(own, number, item, place))
+            doing = asyncio.create_task(self._do(own, mark, number, item, place))
             own.in_hand[doing] = place
             doing.add_done_callback(end)
         return own.task.stop
@@ -212,7 +213,9 @@ class AsyncBench:
         kind = name_kind(failure) if failure is not None else ""
         self._streak.take(own.task.batch, ((1, kind),), failure)
 
-    async def _do(self, own: _Range, number: int, item: Any, place: SlotMark) -> None:
+    async def _do(
+        self, own: _Range, mark: AsyncMark, number: int, item: Any, place: SlotMark
+    ) -> None:
         chain = self._chain
         if chain is None:
             return
@@ -239,7 +242,10 @@ class AsyncBench:
         except Unfit as error:
             self._take_end(own, number, failure_of(error, number), clock() - began)
         except asyncio.CancelledError:
-            raise
+            if mark.draining.is_set():
+                raise
+            cancelled = ItemFailedError(*describe_error(uncancel()), 1).at(number)
+            self._take_end(own, number, cancelled, clock() - began)
         except BaseException as error:  # noqa: BLE001 - raised again by who stages
             own.error = error
             self._room.set()

@@ -8,12 +8,7 @@ from batten.drive.together.run_end import describe_failure
 from batten.errors import BattenError, InterruptedRunError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.history.usage import Standings, record_lost_calls, tally_usage
-from batten.ledger.history.usage_journal import (
-    UsageJournal,
-    UsageTail,
-    list_journals,
-    sync_journals,
-)
+from batten.ledger.history.usage_journal import UsageJournal, UsageTail, sync_journals
 from batten.model.disk.runs.usage_lines import LostLine, UsageLine, UseLine, multiply, total
 from batten.run.context import Context
 
@@ -68,9 +63,8 @@ class Spending:
         """A worker died with so many calls in hand."""
         self._lost += 1
         self._has_news = True
-        if list_journals(self._storage, self._layout):
-            line = LostLine(end=f"{self._context.run} worker {self._lost}", calls=calls)
-            self._journal.write(line)
+        line = LostLine(end=f"{self._context.run} worker {self._lost}", calls=calls)
+        self._journal.write(line)
 
     def end(self) -> bool:
         """Before workers are stopped: what they have in hand is lost. Whether that is written down;

@@ -22,7 +22,7 @@ from batten.drive.together.team_of_run import batten_version, count_calls, count
 from batten.errors import BattenError, RefusedError, StorageError
 from batten.executors.base import Died, Event, Finished, Lost, Raised, TimedOut, Told
 from batten.ledger.history.usage import name_leaving
-from batten.ledger.history.usage_journal import UsageJournal, list_journals
+from batten.ledger.history.usage_journal import UsageJournal
 from batten.model.disk.records import Segment, Unreadable, decode_record
 from batten.model.disk.runs.usage_lines import LostLine
 from batten.model.disk.runs.workers import BegunTask, Board, Register
@@ -252,9 +252,8 @@ class Joined:
         if not calls or self._is_left_to_run:
             return not self._is_left_to_run
         try:
-            if list_journals(context.storage, context.layout):
-                journal = UsageJournal(context.storage, context.layout, context.run)
-                journal.write(LostLine(end=name_leaving(self._name), calls=calls))
+            journal = UsageJournal(context.storage, context.layout, context.run)
+            journal.write(LostLine(end=name_leaving(self._name), calls=calls))
         except BattenError as error:
             context.progress.note(
                 f"{count_of(calls, 'call')} in hand when this worker left could not be written "

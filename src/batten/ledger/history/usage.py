@@ -135,10 +135,8 @@ def _count_marks(storage: Store, name: str) -> int:
 
 def record_lost_calls(storage: Store, layout: Layout, run: str, *, end: str = "") -> None:
     """Write down how many calls were in hand when runs ended, and when their workers on other
-    machines did, before marks and registers go; only for the run `end`, if it is said. If no call
-    has told anything, there are no accounts to be kept. May be repeated."""
-    if not list_journals(storage, layout):
-        return
+    machines did, before marks and registers go; only for the run `end`, if it is said. It is done
+    also where no call has told anything yet: one that comes may. May be repeated."""
     journal = UsageJournal(storage, layout, run)
     for ended, calls in list_marks(storage, layout).items():
         if calls and (ended == end if end else ended != run):
@@ -159,8 +157,6 @@ def carry_usage(storage: Store, layout: Layout, into: Layout, run: str) -> None:
             answer = f"given up {last_piece(name).removesuffix('.usage')}"
             line = UseLine(item=NO_ITEM, attempt="", used=tally.told, answer=answer)
             journal.write(line)
-    if tally.is_empty:
-        return
     for ended, calls in list_marks(storage, layout).items():
         tally.lose(ended, calls)
     for end, calls in tally.list_ends():

@@ -181,7 +181,8 @@ _Told = tuple[str, Amounts]
 
 
 class UsageTally:
-    """Takes the lines of all runs in their order."""
+    """Takes the lines of all runs in their order. It `is_empty` until a call told something, or was
+    answered: what was in hand when runs ended does not say that calls cost anything."""
 
     def __init__(self) -> None:
         self._attempts: dict[int, _Attempt] = {}
@@ -201,7 +202,8 @@ class UsageTally:
         return sum(calls for end, calls in self._lost.items() if end.endswith(UNTOLD))
 
     def take(self, line: UsageLine | None) -> None:
-        self.is_empty = False
+        if not isinstance(line, LostLine) or line.end.endswith(UNTOLD):
+            self.is_empty = False
         match line:
             case None:
                 self.damaged_lines += 1

@@ -94,7 +94,7 @@ class AsyncCall:
                 if self._server is not None:
                     downs = await self._server.wait_ready()
                 if self._throttle is None:
-                    return await self._once(value, hold)
+                    return await self._once(self._call(value, hold))
                 async with self._places:
                     return await self._try(value, item, place, self._throttle, hold)
             except (BattenError, asyncio.CancelledError):
@@ -128,33 +128,35 @@ class AsyncCall:
         error: BaseException | None = None
         try:
             if self._timeout_seconds is None:
-                return await self._once(value, hold)
-            return await self._within_time(value, self._timeout_seconds, hold)
+                return await self._once(self._call(value, hold))
+            return await self._once(self._within_time(value, self._timeout_seconds, hold))
         except BaseException as caught:
             error = caught
             raise
         finally:
-            place.end()
+            # A call is cut off where the run ends: then the mark tells that it was in hand.
+            if not isinstance(error, asyncio.CancelledError):
+                place.end()
             throttle.end(passed, error)
+
+    async def _once(self, making: Awaitable[Any]) -> Any:
+        try:
+            return await making
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._draining.is_set() and task is not None and task.cancelling():
+                raise
+            raise uncancel() from None
 
     async def _within_time(self, value: Any, seconds: float, hold: Hold | None) -> Any:
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                return await self._once(value, hold)
+                return await self._call(value, hold)
         except TimeoutError:
             if not limit.expired():
                 raise
             raise TimeoutError(f"the item took longer than {seconds:g} seconds") from None
-
-    async def _once(self, value: Any, hold: Hold | None) -> Any:
-        try:
-            return await self._call(value, hold)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise RuntimeError("the function cancelled itself") from None
 
     async def _call(self, value: Any, hold: Hold | None) -> Any:
         given = (hold.make_folder(),) if hold is not None and self._takes_folder else ()
@@ -166,6 +168,14 @@ class AsyncCall:
         if self.kind != "flat_map":
             return made
         return [row async for row in made] if isinstance(made, AsyncIterable) else list_rows(made)
+
+
+def uncancel() -> RuntimeError:
+    """The error of a function that cancelled the task it is called in, which goes on."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+    return RuntimeError("the function cancelled itself")
 
 
 class AsyncChain:
