@@ -47,7 +47,7 @@ JOBS = {
 
         pipeline = (
             batten.from_dataset("first/").map(shout).write_parquet("second/")
-            .options(batch_size=4)
+            .options(batch_size=7)
         )
     """,
     "third.py": """
@@ -57,7 +57,7 @@ JOBS = {
             return {"word": row["word"] + "!"}
 
         pipeline = (
-            batten.from_dataset("second/").map(end).write_csv("third.csv").options(batch_size=4)
+            batten.from_dataset("second/").map(end).write_csv("third.csv").options(batch_size=7)
         )
     """,
 }
@@ -104,5 +104,5 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> FolderChange:
 def test_killed_around_any_call(
     behind: FolderChange, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
 ) -> None:
-    experiment = behind.experiment(timeout_seconds=240.0, is_seen_whole=False)
+    experiment = behind.experiment(timeout_seconds=240.0)
     disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=120)
