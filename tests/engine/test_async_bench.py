@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,14 +14,14 @@ import pytest
 import batten
 from batten.errors import StorageError
 from batten.executors.asynchronous import AsyncExecutor
-from batten.executors.base import Finished, Raised, Told
+from batten.executors.base import Event, Finished, Raised, Told
 from batten.model.disk.names import Layout
 from batten.rows.declared import find_declared
 from batten.storage.twin.memory import MemoryStorage, system_error
 from batten.work import async_bench
 from batten.work.async_bench import AsyncBench
 from batten.work.calling.most_fail import FIRST
-from batten.work.tasks import Portion, Prepare, WorkerJob
+from batten.work.tasks import Portion, Prepare, Prepared, WorkerJob
 
 ITEMS = 100
 
@@ -31,16 +32,33 @@ class Driver:
     def __init__(self, storage: MemoryStorage, layout: Layout, make_plan: Any) -> None:
         self.calls: list[int] = []
         self.answers = False
+        self.slots, self.retries = 1, 0
+        self._parts = storage, layout, make_plan
+        self._executor: AsyncExecutor | None = None
+        self._tasks = 0
 
-        async def work(number: int) -> dict[str, int]:
-            self.calls.append(number)
-            if not self.answers:
-                raise ConnectionError("nobody answers")
-            for _ in range(1000):  # the loop has other things to do meanwhile
-                await asyncio.sleep(0)
-            return {"number": number}
+    async def work(self, number: int) -> dict[str, int]:
+        self.calls.append(number)
+        if not self.answers:
+            raise ConnectionError("nobody answers")
+        for _ in range(1000):  # the loop has other things to do meanwhile
+            await asyncio.sleep(0)
+        return {"number": number}
 
-        pipeline = batten.from_range(ITEMS).map(work)
+    @property
+    def executor(self) -> AsyncExecutor:
+        if self._executor is None:
+            self._executor = self._start()
+        return self._executor
+
+    def _start(self) -> AsyncExecutor:
+        storage, layout, make_plan = self._parts
+        work = self.work
+
+        async def call(number: int) -> dict[str, int]:
+            return await work(number)
+
+        pipeline = batten.from_range(ITEMS).map(call, retries=self.retries)
         job = WorkerJob(
             storage=storage,
             layout=layout,
@@ -56,18 +74,30 @@ class Driver:
             keeps_failures=True,
             is_watched=True,
         )
-        self._executor = AsyncExecutor(1)
-        self._executor.start(AsyncBench(job).work)
-        self._tasks = 0
+        executor = AsyncExecutor(self.slots)
+        executor.start(AsyncBench(job).work)
+        return executor
+
+    def submit(self, start: int, stop: int, heard: int = 0) -> None:
+        task = Prepare(batch=0, start=start, stop=stop, schema=None, may_pin=True, heard=heard)
+        self._tasks += 1
+        self.executor.submit(self._tasks, task)
+
+    def take_ends(self, count: int) -> list[Prepared | BaseException]:
+        """What becomes of so many tasks."""
+        ends: list[Prepared | BaseException] = []
+        while len(ends) < count:
+            events = self.executor.wait(60)
+            assert events
+            ends += list_ends(events)
+        return ends
 
     def prepare(self, start: int, stop: int, heard: int) -> tuple[int, int]:
         """How far it came, and how many portions were told of."""
-        task = Prepare(batch=0, start=start, stop=stop, schema=None, may_pin=True, heard=heard)
-        self._tasks += 1
-        self._executor.submit(self._tasks, task)
+        self.submit(start, stop, heard)
         portions = 0
         while True:
-            for event in self._executor.wait():
+            for event in self.executor.wait():
                 if isinstance(event, Told):
                     portions += isinstance(event.value, Portion)
                 else:
@@ -77,7 +107,16 @@ class Driver:
                     return event.value.stop, portions
 
     def close(self) -> None:
-        self._executor.stop()
+        if self._executor is not None:
+            self._executor.stop()
+
+
+def list_ends(events: list[Event]) -> Iterator[Prepared | BaseException]:
+    for event in events:
+        if isinstance(event, Finished):
+            yield event.value
+        elif isinstance(event, Raised):
+            yield event.error
 
 
 @pytest.fixture
@@ -119,3 +158,81 @@ def test_once_an_answer_could_not_be_kept_no_further_one_is_asked_for(
         driver.prepare(0, ITEMS, 0)
     assert begun
     assert len(driver.calls) < ITEMS / 2
+
+
+def test_what_waits_for_another_try_is_told_as_left_when_no_more_is_begun(driver: Driver) -> None:
+    driver.slots, driver.retries = 2, 3
+    failed = threading.Event()
+
+    async def work(number: int) -> dict[str, int]:
+        if number == 1:
+            failed.set()
+            raise ConnectionError("nobody answers")
+        while not driver.answers:
+            await asyncio.sleep(0)
+        return {"number": number}
+
+    driver.work = work  # type: ignore[method-assign]
+    driver.submit(0, 2)
+    assert failed.wait(60)
+    driver.executor.drain()
+    driver.answers = True
+    (end,) = driver.take_ends(1)
+    assert isinstance(end, Prepared)
+    assert (end.stop, end.left) == (2, (1,))
+
+
+def test_a_function_cancels_its_task_while_no_more_is_begun(driver: Driver) -> None:
+    """That is its own failure, and no call that the end of the run cuts off."""
+    begun = threading.Event()
+
+    async def work(number: int) -> dict[str, int]:
+        begun.set()
+        while not driver.answers:
+            await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+        return {"number": number}
+
+    driver.work = work  # type: ignore[method-assign]
+    driver.submit(0, 2)
+    assert begun.wait(60)
+    driver.executor.drain()
+    driver.answers = True
+    (end,) = driver.take_ends(1)
+    assert isinstance(end, Prepared)
+    assert (end.stop, end.left) == (1, ())
+
+
+def test_where_one_range_fails_the_places_of_its_calls_are_free(
+    driver: Driver, storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker on another machine goes on until it has left."""
+    driver.slots = 2
+    are_taken = threading.Event()
+
+    async def work(number: int) -> dict[str, int]:
+        if number == 2:
+            are_taken.set()
+        while number in (1, 2):
+            await asyncio.sleep(1)
+        return {"number": number}
+
+    def fail(moment: str, step: str, name: str) -> None:
+        if step == "stage.create" and not driver.answers:
+            driver.answers = True
+            assert are_taken.wait(60)
+            raise system_error(errno.ENOSPC, name)
+
+    monkeypatch.setattr(async_bench, "STAGE_SECONDS", 0)
+    driver.work = work  # type: ignore[method-assign]
+    assert driver.executor.slots == 2
+    storage.observer = fail
+    driver.submit(0, 3)
+    driver.submit(3, 6)
+    failed, end = sorted(driver.take_ends(2), key=lambda each: isinstance(each, Prepared))
+    assert isinstance(failed, StorageError)
+    assert isinstance(end, Prepared)
+    assert (end.start, end.stop, end.left) == (3, 6, ())

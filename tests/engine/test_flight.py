@@ -28,12 +28,16 @@ Crash = Callable[..., None]
 def crash(storage: MemoryStorage, layout: Layout, tmp_path: Path) -> Crash:
     """A run ended with these items in hand, and left its log and its marks."""
 
-    def leave(*items: int, boot: str | None = None, log: bytes | None = None) -> None:
+    def leave(
+        *items: int, boot: str | None = None, log: bytes | None = None, is_ending: bool = False
+    ) -> None:
         name = f"20261121T0800{len(list(storage.list(layout.runs))):02}Z-3f9a"
         path = tmp_path / name
         table = MarkTable(len(items) + 2, partial(LocalStorage(tmp_path).create_shared, name))
         for record, item in zip(table.records, items, strict=False):
             SlotMark(record).begin(item)
+        if is_ending:
+            table.drain()
         table.close()
         create(storage, layout.staging, layout.in_flight(name), path.read_bytes())
         start = {"event": "start", "boot": current_holder().boot if boot is None else boot}
@@ -152,4 +156,18 @@ def test_all_is_forgotten_when_every_item_came_to_an_end(
     logs = [e.name for e in storage.list(layout.runs) if e.name.endswith(".jsonl")]
     forget(storage, layout, "run")
     assert not find_blame(storage, layout, make_plan(10, 5))
-    assert [entry.name for entry in storage.list(layout.runs)] == logs
+    # How many calls were in hand is known yet.
+    assert [entry.name for entry in storage.list(layout.runs)] == [*logs, layout.usage("run")]
+
+
+def test_a_run_that_was_killed_while_it_was_to_stop_blames_nothing(
+    storage: MemoryStorage, layout: Layout, make_plan: MakePlan, crash: Crash
+) -> None:
+    """As where a service is told to end, and is killed some seconds later, again and again."""
+    plan = make_plan(10, 5)
+    for _ in range(CRASHES_MAX):
+        crash(7, is_ending=True)
+    assert not find_blame(storage, layout, plan)
+    for _ in range(CRASHES_MAX):
+        crash(7)
+    assert list(find_blame(storage, layout, plan).condemned) == [7]

@@ -565,3 +565,14 @@ def test_what_was_not_begun_is_handed_out_again(make_plan: MakePlan) -> None:
     world.run()
     assert world.published == [0]
     assert set(world.done.values()) == {1}
+
+
+def test_what_was_given_up_is_handed_out_again(make_plan: MakePlan) -> None:
+    """Some awaited calls were about to be made again where a worker left."""
+    world = World(make_plan(10, 10), slots=1)
+    number, task = world.schedule.next_task() or (0, None)
+    assert isinstance(task, Prepare)
+    assert (task.start, task.stop) == (0, 1)
+    world.schedule.prepared(number, Prepared(batch=0, start=0, stop=1, left=(0,)))
+    world.run()
+    world.check()

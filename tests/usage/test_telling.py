@@ -433,6 +433,13 @@ def test_a_worker_dies_before_anything_was_told() -> None:
     assert found(job.run(progress=False, executor="processes", jobs=1)).calls_lost == 1
 
 
+def test_the_death_of_a_worker_that_ends_the_run_is_counted() -> None:
+    job = batten.from_range(4).map(ask_at_second).options(on_error="raise").write_parquet("out")
+    with pytest.raises(batten.FailedRunError):
+        job.run(progress=False, executor="processes", jobs=1)
+    assert found(job.run(progress=False, executor="processes", jobs=1)).calls_lost == 1
+
+
 def test_a_run_stops_before_anything_was_told() -> None:
     async def wait(number: int) -> dict[str, int]:
         if number == 2 and not Path("asked").exists():
@@ -451,7 +458,7 @@ def test_a_run_stops_before_anything_was_told() -> None:
 
 
 def test_crashes_are_forgotten_before_anything_was_told() -> None:
-    """As where items that were in hand have changed."""
+    """As where all items came to their ends."""
     storage, layout = MemoryStorage(), Layout("out")
     storage.ensure_folder(layout.runs)
     marks = Path("marks")

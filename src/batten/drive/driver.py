@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
@@ -132,6 +132,9 @@ class Driver:
                 self._loop()
         finally:
             is_noted = self._spending.end()
+            if not is_noted:
+                with suppress(Exception):
+                    workforce.executor.drain()  # The marks stay, and blame no item.
             workforce.stop()
             for event in workforce.executor.wait(0):
                 if isinstance(event, Told) and isinstance(event.value, Portion):
@@ -253,7 +256,8 @@ class Driver:
         self._take_ready()
         self._publish(is_last=True)
 
-    def _take_all(self, events: Iterable[Event]) -> None:
+    def _take_all(self, events: Sequence[Event]) -> None:
+        self._spending.hear(events)
         for event in events:
             self._take(event)
         for event in self._workforce.look():
@@ -269,19 +273,16 @@ class Driver:
             if event.item is None:
                 self._schedule.cut_off.put_back(event.task_id)
                 return
-            self._spending.lose()
             self._schedule.cut_off.died(event.task_id, event.item, partial(as_failure, event))
             return
         if isinstance(event, Lost):
             self._context.progress.note(f"A worker is gone: {event.cause}. Its work is done again.")
             if event.was_begun:
-                self._spending.lose(event.calls_max)
                 self._schedule.cut_off.lose(event.task_id, partial(as_failure, event))
             else:
                 self._schedule.cut_off.put_back(event.task_id)
             return
         if isinstance(event, TimedOut):
-            self._spending.lose()
             tries = self._context.pipeline.tries_max
             failure = partial(as_failure, event)
             self._schedule.cut_off.timed_out(event.task_id, event.item, tries, failure)

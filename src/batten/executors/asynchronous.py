@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from batten.executors.base import Event, Finished, Raised, Told, Work
 from batten.executors.marks import MakeFile, MarkTable, SlotMark
@@ -25,6 +26,8 @@ STOP_SECONDS = 5.0
 """How long cancelled work may take to end, before it is left to itself."""
 
 SIDE_THREADS = 2
+
+_cut_off: WeakSet[asyncio.Task[Any]] = WeakSet()
 
 Value = TypeVar("Value")
 
@@ -75,7 +78,9 @@ class AsyncExecutor:
         return events
 
     def drain(self) -> None:
-        self._loop.call_soon_threadsafe(self._run.draining.set)
+        if self._marks is not None:
+            self._marks.drain()
+            self._loop.call_soon_threadsafe(self._run.draining.set)
 
     def stop(self) -> None:
         """What was told before the end can still be had from `wait`."""
@@ -102,6 +107,19 @@ class AsyncExecutor:
         serving.result()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
+
+
+def cut_off(task: asyncio.Task[Any] | None) -> None:
+    """Cancel the task, since the run ends."""
+    if task is not None:
+        _cut_off.add(task)
+        task.cancel()
+
+
+def is_cut_off() -> bool:
+    """Whether the run cancelled the task that this is called in. Anything else that cancels it is
+    the user's code."""
+    return asyncio.current_task() in _cut_off
 
 
 def _ensure_loops() -> None:
@@ -137,10 +155,9 @@ class _Run:
     async def serve(self) -> None:
         """Until it is to stop; then cancel all that runs, the user's own tasks as well."""
         await self.stopping.wait()
-        self.draining.set()
         running = asyncio.all_tasks() - {asyncio.current_task()}
         for task in running:
-            task.cancel()
+            cut_off(task)
         if running:
             await asyncio.wait(running, timeout=STOP_SECONDS)
         for function in self.at_end:
@@ -213,10 +230,10 @@ class AsyncMark:
         return self._run.free.pop()
 
     def leave_place(self, place: SlotMark) -> None:
-        """Unless its call was cut off: then nobody gets it any more."""
-        if not place.is_idle:
-            return
-        self._run.free.append(place)
+        """Where its call was cut off, the mark still says that it is in hand. So that place is the
+        last to be taken again."""
+        free = self._run.free
+        free.insert(len(free) if place.is_idle else 0, place)
         self._run.places.release()
 
     def tell(self, value: Any) -> None:

@@ -176,6 +176,12 @@ def read_in_flight(data: bytes) -> list[int]:
     return list(dict.fromkeys(items))
 
 
+def was_draining(data: bytes) -> bool:
+    """Whether the run was ending, according to the bytes of its table's file."""
+    words = memoryview(data[: len(data) // _WORD_BYTES * _WORD_BYTES]).cast("q").tolist()
+    return words[:2] == [_MAGIC, _VERSION] and len(words) > DRAINING and words[DRAINING] == 1
+
+
 def count_in_flight(data: bytes) -> int:
     """How many items were in hand at most. Of what was damaged nobody knows, so each worker may
     have had one. Where nothing was written yet, nothing was begun."""

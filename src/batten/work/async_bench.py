@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from batten.executors.asynchronous import AsyncMark
+from batten.executors.asynchronous import AsyncMark, cut_off, is_cut_off
 from batten.executors.marks import SlotMark
 from batten.jobs.batch_api import BatchApi
 from batten.model.disk.items.slowest import SECONDS_LEAST
@@ -43,7 +43,8 @@ WAITS_SECONDS = 0.5
 
 @dataclass(kw_only=True)
 class _Range:
-    """A range of items: what ended and is not staged yet, and what is in hand.
+    """A range of items: what ended and is not staged yet, what is in hand, and what was given up
+    and is `left`.
 
     `news` is set when something ended; `is_due` when it is to be staged at once; `is_over` when all
     has ended, or the run must end for `error`."""
@@ -53,6 +54,7 @@ class _Range:
     keys: Sequence[Any]
     ended: list[Done] = field(default_factory=list)
     in_hand: dict[asyncio.Task[None], SlotMark] = field(default_factory=dict)
+    left: list[int] = field(default_factory=list)
     is_begun: bool = False
     is_told: bool = False
     error: BaseException | None = None
@@ -116,16 +118,16 @@ class AsyncBench:
                 await self._wait_for_others(own)
         except BaseException:
             staging.cancel()
-            mark.draining.set()
             for each in own.in_hand:
-                each.cancel()
+                cut_off(each)
             # The loop is about to end, so it may be held up.
             if own.ended:
                 mark.tell(self._stage(own, own.ended))
             raise
         finally:
             self._ranges.remove(own)
-        return Prepared(batch=task.batch, start=task.start, stop=stop)
+        left = tuple(sorted(own.left))
+        return Prepared(batch=task.batch, start=task.start, stop=stop, left=left)
 
     async def _begin_items(self, own: _Range, wanted: ItemsWanted, mark: AsyncMark) -> int:
         """Begin the items of the range as places get free; the number of the first that was not
@@ -154,7 +156,7 @@ class AsyncBench:
             if mark.draining.is_set() or own.error is not None or self._must_end(own):
                 mark.leave_place(place)
                 return number
-            doing = asyncio.create_task(self._do(own, mark, number, item, place))
+            doing = asyncio.create_task(self._do(own, number, item, place))
             own.in_hand[doing] = place
             doing.add_done_callback(end)
         return own.task.stop
@@ -213,9 +215,7 @@ class AsyncBench:
         kind = name_kind(failure) if failure is not None else ""
         self._streak.take(own.task.batch, ((1, kind),), failure)
 
-    async def _do(
-        self, own: _Range, mark: AsyncMark, number: int, item: Any, place: SlotMark
-    ) -> None:
+    async def _do(self, own: _Range, number: int, item: Any, place: SlotMark) -> None:
         chain = self._chain
         if chain is None:
             return
@@ -242,7 +242,8 @@ class AsyncBench:
         except Unfit as error:
             self._take_end(own, number, failure_of(error, number), clock() - began)
         except asyncio.CancelledError:
-            if mark.draining.is_set():
+            if is_cut_off():
+                own.left.append(number)
                 raise
             cancelled = ItemFailedError(*describe_error(uncancel()), 1).at(number)
             self._take_end(own, number, cancelled, clock() - began)
@@ -265,7 +266,7 @@ class AsyncBench:
         for own in self._ranges:
             for doing, place in own.in_hand.items():
                 if place.is_idle:
-                    doing.cancel()
+                    cut_off(doing)
 
     async def _tell_waits(self, chain: AsyncChain, tell: Callable[[Waits], None]) -> None:
         """Until the loop ends. The driver shows it, and does nothing else with it."""

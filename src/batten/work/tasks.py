@@ -146,12 +146,13 @@ class Sealed:
 @value_class
 class Prepared:
     """Items `start` to `stop` are finished: as `chunks`, within `sealed`, or in portions told
-    before. What was asked for beyond `stop` was not begun. Unless it `is_fitted`, rows may turn
-    out not to fit the schema."""
+    before; all but those that are `left`, which were given up. What was asked for beyond `stop` was
+    not begun. Unless it `is_fitted`, rows may turn out not to fit the schema."""
 
     batch: int
     start: int
     stop: int
+    left: tuple[int, ...] = ()
     chunks: tuple[StagedChunk, ...] = ()
     sealed: Sealed | None = None
     executed: int = 0

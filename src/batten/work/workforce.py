@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +81,9 @@ class Workforce:
         self._crews.begin()
         self.executor.submit(task_id, task, in_new_process=in_new_process)
 
-    def wait(self, timeout_seconds: float) -> Iterator[Event]:
+    def wait(self, timeout_seconds: float) -> list[Event]:
         """What became of tasks. Where a step's own worker ended with the item, how it ended."""
-        for event in self.executor.wait(timeout_seconds):
-            yield self._crews.explain(event)
+        return [self._crews.explain(event) for event in self.executor.wait(timeout_seconds)]
 
     def look(self) -> list[Event]:
         """Replace steps' own workers that ended; what must be known of them."""

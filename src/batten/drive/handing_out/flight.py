@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 
 from batten.errors import StorageError
-from batten.executors.marks import read_in_flight
+from batten.executors.marks import read_in_flight, was_draining
 from batten.ledger.history.usage import record_lost_calls
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import Layout, is_in_flight
@@ -44,8 +44,9 @@ class Blame:
 def find_blame(storage: Store, layout: Layout, plan: Plan) -> Blame:
     """What is to blame, by what was in hand when runs were killed.
 
-    A run that stopped in any orderly way left no marks. Crashes before the machine last started
-    don't count: a power cut is no item's fault."""
+    A run that stopped in any orderly way left no marks. One that was killed while it was to stop
+    blames no item: it may have been killed for taking too long. Crashes before the machine last
+    started don't count: a power cut is no item's fault."""
     crashes: Counter[int] = Counter()
     alone: set[int] = set()
     for items in _read_tables(storage, layout):
@@ -77,7 +78,9 @@ def _read_tables(storage: Store, layout: Layout) -> Iterator[set[int]]:
         if _find_boot(storage, log) != boot:
             continue
         with suppress(FileNotFoundError, StorageError):
-            yield set(read_in_flight(_read(storage, entry.name)))
+            data = _read(storage, entry.name)
+            if not was_draining(data):
+                yield set(read_in_flight(data))
 
 
 def forget(storage: Store, layout: Layout, run: str) -> None:

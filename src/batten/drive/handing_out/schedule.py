@@ -197,6 +197,7 @@ class Schedule:
         batch, work = self._handed_out.end(task_id)
         if work is not None and answer.stop < work.stop:
             batch.todo.appendleft(Range(start=answer.stop, stop=work.stop, is_apart=work.is_apart))
+        batch.todo.extendleft(Range(start=n, stop=n + 1) for n in reversed(answer.left))
         self.demand.pace.take(
             answer.stop - answer.start, executed=answer.executed, seconds=answer.seconds
         )

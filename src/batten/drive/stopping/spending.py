@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from batten.drive.together.run_end import describe_failure
 from batten.errors import BattenError, InterruptedRunError
+from batten.executors.base import Died, Event, Lost, TimedOut
 from batten.ledger.facts.observation import Observation
 from batten.ledger.history.usage import Standings, record_lost_calls, tally_usage
 from batten.ledger.history.usage_journal import UsageJournal, UsageTail, sync_journals
@@ -59,7 +61,18 @@ class Spending:
         """What was told up to now outlives a power cut."""
         self._journal.sync()
 
-    def lose(self, calls: int = 1) -> None:
+    def hear(self, events: Sequence[Event]) -> None:
+        """Before anything else becomes of them: one of them may end the run."""
+        for event in events:
+            match event:
+                case Died() if event.item is not None:
+                    self._lose(1)
+                case TimedOut():
+                    self._lose(1)
+                case Lost() if event.was_begun:
+                    self._lose(event.calls_max)
+
+    def _lose(self, calls: int) -> None:
         """A worker died with so many calls in hand."""
         self._lost += 1
         self._has_news = True

@@ -190,6 +190,7 @@ class Joined:
             if isinstance(event, Raised) and isinstance(event.error, StorageError):
                 # The fault of this machine: others may do it.
                 self._failure = event.error
+                self._note_cut_off(event.task_id)
                 self._give_back(event.task_id)
                 continue
             self._tell(event, is_end=not isinstance(event, Told))
@@ -212,6 +213,21 @@ class Joined:
             self._failures.tell_progress()
         self._doing.tell(event.task_id, encode_event(event), is_end=is_end)
         self._written_at = -float("inf")
+
+    def _note_cut_off(self, number: int) -> None:
+        """Awaited calls of the task were cut off. Any other has one item in hand, which ended."""
+        context = self._context
+        if not context.pipeline.is_async:
+            return
+        journal = UsageJournal(context.storage, context.layout, context.run)
+        calls = self._count_calls(number)
+        try:
+            journal.write(LostLine(end=f"{self._name} task {number}", calls=calls))
+        except BattenError as error:
+            context.progress.note(
+                f"{count_of(calls, 'call')} that were cut off here could not be written down: "
+                f"{error.what}"
+            )
 
     def _give_back(self, number: int) -> None:
         task = self._tasks[number]

@@ -160,7 +160,8 @@ def carry_usage(storage: Store, layout: Layout, into: Layout, run: str) -> None:
     for ended, calls in list_marks(storage, layout).items():
         tally.lose(ended, calls)
     for end, calls in tally.list_ends():
-        journal.write(LostLine(end=end, calls=calls))
+        if calls:
+            journal.write(LostLine(end=end, calls=calls))
     journal.sync()
 
 

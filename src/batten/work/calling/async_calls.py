@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from batten.errors import BattenError
+from batten.executors.asynchronous import cut_off, is_cut_off
 from batten.executors.call_rates import Limits, Sharing
 from batten.executors.marks import SlotMark
 from batten.executors.printing.output import losses
@@ -113,7 +114,7 @@ class AsyncCall:
                     continue
                 pause = find_pause(self._retry, error, attempt)
             if self._draining.is_set():
-                raise asyncio.CancelledError
+                cut_off(asyncio.current_task())
             await asyncio.sleep(pause)
             attempt += 1
 
@@ -143,8 +144,7 @@ class AsyncCall:
         try:
             return await making
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._draining.is_set() and task is not None and task.cancelling():
+            if is_cut_off():
                 raise
             raise uncancel() from None
 
