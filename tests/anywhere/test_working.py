@@ -73,12 +73,8 @@ def test_who_is_at_work_is_told_and_what_they_have_in_hand(machines: Any) -> Non
 
 def test_functions_that_await_are_called_on_both_within_one_rate(machines: Any) -> None:
     machines.write(1200, gate_at=300, body='open("ended", "a").write(f"{time.monotonic()}\\n")')
-    text = (machines.folder / "job.py").read_text()
-    text = text.replace("def work", "async def work").replace("time.sleep", "await asyncio.sleep")
     limits = f"limits=batten.Limits(requests_per_minute={CALLS_A_SECOND * 60})"
-    text = text.replace(".map(work)", f".map(work, concurrency={CALLS}, {limits})")
-    text = text.replace("batch_size=10", "")
-    (machines.folder / "job.py").write_text(text.replace("import os", "import asyncio, os"))
+    make_awaiting(machines, f"concurrency={CALLS}, {limits}")
     machines.start("first", gone_after=NEVER)
     machines.wait_until(lambda: machines.has_begun("first"))
     machines.start("second", gone_after=NEVER)
@@ -93,6 +89,32 @@ def test_functions_that_await_are_called_on_both_within_one_rate(machines: Any) 
     after = [end for end in ends if end > opened]
     # However slow the machine is: what both let through at once, and in hand, is no more than this.
     assert max(after) - opened >= (len(after) - 2 * CALLS) / CALLS_A_SECOND - 2 * BURST_SECONDS
+
+
+def make_awaiting(machines: Any, options: str) -> None:
+    """The function is one that awaits."""
+    text = (machines.folder / "job.py").read_text()
+    text = text.replace("def work", "async def work").replace("time.sleep", "await asyncio.sleep")
+    text = text.replace(".map(work)", f".map(work, {options})").replace("batch_size=10", "")
+    (machines.folder / "job.py").write_text(text.replace("import os", "import asyncio, os"))
+
+
+def test_others_do_what_waits_for_another_try_where_a_worker_leaves(machines: Any) -> None:
+    fails = 'if os.environ["WHO"] == "second" and number % 2: raise ConnectionError("no")'
+    machines.write(1200, gate_at=300, body=fails)
+    job = machines.folder / "job.py"
+    waits = "number >= 300 and os.environ['WHO'] == 'first'"
+    job.write_text(job.read_text().replace("number >= 300", waits))
+    make_awaiting(machines, f"concurrency={CALLS}, retries=9")
+    machines.start("first", gone_after=NEVER)
+    machines.wait_until(lambda: machines.has_begun("first"))
+    machines.start("second", gone_after=NEVER)
+    machines.wait_until(lambda: machines.has_begun("second"))
+    machines._running["second"].send_signal(signal.SIGTERM)
+    assert machines.end("second") == EXIT_INTERRUPTED, machines.told("second")
+    machines.open_gate()
+    assert machines.end("first") == 0, machines.told("first")
+    assert machines.numbers() == list(range(1200))
 
 
 def test_one_goes_on_where_the_run_was_killed(machines: Any) -> None:
