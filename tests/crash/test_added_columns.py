@@ -93,7 +93,7 @@ def test_killed_around_any_call(
     mended: FolderChange, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
 ) -> None:
     experiment = mended.experiment()
-    disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=250)
+    disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=100)
 
 
 @pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.crash)])

@@ -105,4 +105,4 @@ def test_killed_around_any_call(
     behind: FolderChange, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
 ) -> None:
     experiment = behind.experiment(timeout_seconds=240.0)
-    disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=120)
+    disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=60)

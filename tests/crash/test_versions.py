@@ -84,4 +84,4 @@ def test_killed_around_any_call(
     changed: FolderChange, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
 ) -> None:
     experiment = changed.experiment()
-    disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=250)
+    disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=100)

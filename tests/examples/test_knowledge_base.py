@@ -196,7 +196,7 @@ def check_ingested(folder: Path, trail: Trail) -> None:
 
 
 @needs_tracing
-@pytest.mark.parametrize("sample", [2, pytest.param(100, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [2, pytest.param(40, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("is_twice", [False, True])
 def test_ingest_is_killed(
     sample: int, is_twice: bool, tmp_path: Path, seeded: random.Random

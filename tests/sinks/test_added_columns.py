@@ -113,7 +113,7 @@ JOB = """
 @pytest.mark.parametrize(
     "faults", [KILLS, pytest.param(FAILURES, marks=pytest.mark.crash)], ids=["killed", "fails"]
 )
-@pytest.mark.parametrize("sample", [2, pytest.param(25, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [2, pytest.param(10, marks=pytest.mark.crash)])
 def test_disturbed_at_any_call(
     faults: Sequence[MakeFault],
     sample: int,

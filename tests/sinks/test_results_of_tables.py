@@ -224,7 +224,7 @@ def test_one_of_three_refuses_and_all_have_the_rows_of_one_call_when_it_is_mende
 
 
 @needs_tracing
-@pytest.mark.parametrize("sample", [2, pytest.param(30, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [2, pytest.param(12, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("lost", ["table", "file"])
 def test_killed_around_any_call_while_what_was_lost_is_made_again(
     lost: str, sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random

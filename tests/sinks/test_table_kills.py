@@ -176,7 +176,7 @@ class LoadedSubject(Subject):
         return self._words
 
 
-@pytest.mark.parametrize("sample", [1, pytest.param(30, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [1, pytest.param(12, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("is_twice", [False, pytest.param(True, marks=pytest.mark.crash)])
 def test_killed_around_any_call(
     sample: int,
@@ -194,7 +194,7 @@ def test_killed_around_any_call(
     )
 
 
-@pytest.mark.parametrize("sample", [1, pytest.param(30, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [1, pytest.param(12, marks=pytest.mark.crash)])
 def test_killed_while_items_are_tried_again(
     sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
 ) -> None:
@@ -229,7 +229,7 @@ LABS_OF_MODES = [
 
 
 @pytest.mark.parametrize("make_lab", LABS_OF_MODES, indirect=True)
-@pytest.mark.parametrize("sample", [2, pytest.param(20, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [2, pytest.param(10, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("mode", MODES)
 def test_killed_while_rows_take_the_place_of_others(
     mode: str, sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
@@ -239,7 +239,7 @@ def test_killed_while_rows_take_the_place_of_others(
 
 
 @pytest.mark.parametrize("make_lab", LABS_OF_MODES, indirect=True)
-@pytest.mark.parametrize("sample", [2, pytest.param(15, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [2, pytest.param(10, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_call_fails_while_rows_take_the_place_of_others(
     mode: str, sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random

@@ -227,7 +227,7 @@ def check_done(folder: Path, trail: Trail) -> None:
 
 
 @needs_tracing
-@pytest.mark.parametrize("sample", [2, pytest.param(40, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [2, pytest.param(20, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("is_twice", [False, True])
 def test_killed_around_any_call(
     sample: int, is_twice: bool, tmp_path: Path, seeded: random.Random

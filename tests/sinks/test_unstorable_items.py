@@ -319,7 +319,7 @@ def check_done(folder: Path, trail: Trail) -> None:
 
 
 @needs_tracing
-@pytest.mark.parametrize("sample", [2, pytest.param(60, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [2, pytest.param(30, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("is_twice", [False, True])
 def test_killed_around_any_call(
     sample: int, is_twice: bool, tmp_path: Path, seeded: random.Random

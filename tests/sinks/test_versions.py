@@ -168,7 +168,7 @@ JOB = """
 
 
 @needs_tracing
-@pytest.mark.parametrize("sample", [2, pytest.param(25, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [2, pytest.param(10, marks=pytest.mark.crash)])
 @pytest.mark.parametrize(
     "faults", [KILLS, pytest.param(FAILURES, marks=pytest.mark.crash)], ids=["kills", "failures"]
 )

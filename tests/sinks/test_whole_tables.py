@@ -240,7 +240,7 @@ def test_a_result_that_can_not_be_used_is_made_anew(lab: Lab, how: str) -> None:
 
 
 @needs_tracing
-@pytest.mark.parametrize("sample", [1, pytest.param(25, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("sample", [1, pytest.param(10, marks=pytest.mark.crash)])
 @pytest.mark.parametrize(
     ("faults", "codes"),
     [(KILLS, {0}), pytest.param(FAILURES, {0, 7}, marks=pytest.mark.crash)],
