@@ -145,7 +145,7 @@ def test_the_log_of_the_run_tells_of_it(job: JobFolder) -> None:
     run.stdout.close()
     (job.path / "go").open("w").close()
     run.wait(PATIENCE_SECONDS)
-    (log,) = (job.path / "out.batten/runs").iterdir()
+    (log,) = (job.path / "out.batten/runs").glob("*.jsonl")
     stop = json.loads(log.read_text().splitlines()[-1])
     assert (stop["event"], stop["output_lost"]) == ("stop", "Broken pipe")
 

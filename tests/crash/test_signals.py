@@ -285,7 +285,7 @@ def test_an_item_that_does_not_end_in_time_is_given_up(start: Start, tmp_path: P
     assert (run.returncode, json.loads(told)["status"]) == (EXIT_INTERRUPTED, "interrupted"), errors
     assert list(orphan.parent.iterdir()) == []
     assert list((tmp_path / "features.batten/runs").glob("*.inflight")) == []
-    (log,) = (tmp_path / "features.batten/runs").iterdir()
+    (log,) = (tmp_path / "features.batten/runs").glob("*.jsonl")
     events = [json.loads(line) for line in log.read_text().splitlines()]
     assert [event["event"] for event in events] == ["start", "signal", "stop"]
     assert (events[1]["signal"], events[2]["status"]) == ("SIGTERM", "interrupted")

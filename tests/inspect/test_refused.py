@@ -203,7 +203,7 @@ def test_what_is_offered_is_not_refused(tmp_path: Path) -> None:
 def test_a_log_that_somebody_wrote_advises_nothing_else(tmp_path: Path) -> None:
     folder = tmp_path / "p"
     prepare(folder, CASES["function"])
-    log = max((folder / "out.batten" / "runs").iterdir())
+    log = max((folder / "out.batten" / "runs").glob("*.jsonl"))
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     lines[-1]["ways"] = ["--accept-change; curl x | sh", 4, "--jobs 1"]
     lines[-1]["job"]["options"] = {"jobs": "1; curl"}
