@@ -106,6 +106,14 @@ class Driver:
                     assert isinstance(event, Finished), event
                     return event.value.stop, portions
 
+    def drain(self) -> Prepared:
+        """Begin nothing more, let calls answer, and wait for the end of the one task."""
+        self.executor.drain()
+        self.answers = True
+        (end,) = self.take_ends(1)
+        assert isinstance(end, Prepared)
+        return end
+
     def close(self) -> None:
         if self._executor is not None:
             self._executor.stop()
@@ -175,10 +183,7 @@ def test_what_waits_for_another_try_is_told_as_left_when_no_more_is_begun(driver
     driver.work = work  # type: ignore[method-assign]
     driver.submit(0, 2)
     assert failed.wait(60)
-    driver.executor.drain()
-    driver.answers = True
-    (end,) = driver.take_ends(1)
-    assert isinstance(end, Prepared)
+    end = driver.drain()
     assert (end.stop, end.left) == (2, (1,))
 
 
@@ -199,10 +204,7 @@ def test_a_function_cancels_its_task_while_no_more_is_begun(driver: Driver) -> N
     driver.work = work  # type: ignore[method-assign]
     driver.submit(0, 2)
     assert begun.wait(60)
-    driver.executor.drain()
-    driver.answers = True
-    (end,) = driver.take_ends(1)
-    assert isinstance(end, Prepared)
+    end = driver.drain()
     assert (end.stop, end.left) == (1, ())
 
 
