@@ -133,8 +133,9 @@ class Driver:
         finally:
             is_noted = self._spending.end()
             if not is_noted:
-                with suppress(Exception):
-                    workforce.executor.drain()  # The marks stay, and blame no item.
+                # The marks stay, and are to blame no item. Workers elsewhere may not hear of it.
+                with suppress(BattenError):
+                    workforce.executor.drain()
             workforce.stop()
             for event in workforce.executor.wait(0):
                 if isinstance(event, Told) and isinstance(event.value, Portion):

@@ -146,7 +146,8 @@ class ProcessExecutor:
         return events
 
     def drain(self) -> None:
-        self._table.drain()
+        if self._marks is not None:
+            self._marks.drain()
 
     def stop(self) -> None:
         """Kill all workers and what they started. The file of the marks stays as it is."""
