@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import islice
 
 import pytest
 
@@ -222,6 +223,20 @@ def test_after_the_verdict_all_that_it_counted_is_in_doubt() -> None:
     assert streak.verdict is not None
     assert streak.is_doubtful(0)
     assert streak.is_doubtful(1)
+
+
+def test_what_is_not_settled_hides_no_failure_of_a_sealed_batch() -> None:
+    """Two batches are told of as finished while one is sealed, in which all turn out to have
+    failed. So there are more finished ones than failures until the last batches are sealed."""
+    streak = Streak(is_watched=True, items=300)
+    told = iter(range(30))
+    for sealed in range(30):
+        for batch in islice(told, 2):
+            streak.take(batch, ((10, ""),), None, is_settled=False)
+        streak.tell_anew(sealed, ((10, UNFIT_KIND),), UNFIT)
+        streak.settle(sealed)
+        assert streak.is_doubtful(0), sealed
+    assert streak.verdict is not None
 
 
 def test_after_the_verdict_what_fails_is_in_doubt() -> None:

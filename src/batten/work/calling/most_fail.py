@@ -175,14 +175,23 @@ class Streak:
         self._forget()
 
     def _forget(self) -> None:
-        """What so many settled ones came after decides no more."""
-        while self._settled > LAST or len(self._last) > HELD_MAX:
+        """What so many settled ones came after decides no more, unless most of these failed: then
+        those among them that may yet turn out to have failed are all that puts off the verdict."""
+        while len(self._last) > HELD_MAX or (
+            self._settled > LAST and not self._most_settled_fail()
+        ):
             batch, kind, is_settled = self._last.popleft()
             self._settled -= is_settled
             if kind:
                 _take_one(self._failing, batch)
             if not is_settled:
                 _take_one(self._open, batch)
+
+    def _most_settled_fail(self) -> bool:
+        if 2 * self._failing.total() <= LAST:
+            return False
+        settled = (kind for _, kind, is_settled in reversed(self._last) if is_settled)
+        return 2 * sum(map(bool, islice(settled, LAST))) > LAST
 
     def _judge(self) -> StreakVerdict | None:
         last = list(islice(reversed(self._last), LAST))
